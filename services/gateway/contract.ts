@@ -1,0 +1,47 @@
+/**
+ * gateway — what other services may ask. Types only.
+ *
+ * Published actions of services/gateway/identity: `identity.signup`, `identity.login`, `identity.anonymous`, `identity.me`, `identity.logout`,
+ * `users.*`, `contacts.search`, `accessTokens.*`. For services: the ones below.
+ */
+import type { IdentityClaims } from '../../mixins/auth/identity.ts';
+
+/** Credentials of a request or socket handshake, in any combination. */
+export interface Credentials {
+  authorization?: string;
+  /** Cookie `access-token`. */
+  cookieToken?: string;
+  /** Header x-prismeai-token (legacy). */
+  legacyToken?: string;
+  apiKey?: string;
+  ip?: string;
+  correlationId?: string;
+}
+
+/** `identity.resolve` (public, identity: any) Credentials → claims for the gateway to sign. @throws AuthenticationError for a presented token that is refused */
+export interface Resolved {
+  claims: Omit<IdentityClaims, 'v' | 'iat' | 'exp'>;
+  /** Milliseconds since the epoch: when the session ends. */
+  expiresAt?: number;
+}
+
+/** `tokens.mint` (public, identity: system): a token for calls a run makes back to the platform. */
+export interface MintParams {
+  kind: 'delegated' | 'workspace';
+  workspaceId: string;
+  userId?: string;
+  sessionId?: string;
+  correlationId: string;
+  ttlS: number;
+  depth?: number;
+}
+export type MintAnswer = { jwt: string };
+
+/** `users.get` { ids } (public, identity: system) → public profiles. */
+export interface UserProfile {
+  id: string;
+  email?: string;
+  firstName?: string;
+  lastName?: string;
+  photo?: string;
+}

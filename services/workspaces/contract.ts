@@ -1,0 +1,45 @@
+/**
+ * workspaces — what other services may ask, and the events it emits. Types only.
+ *
+ * Published actions (REST, see services/gateway/routes/workspaces.ts): `workspaces.*`, `automations.*`, `pages.*`, `appInstances.*`, `apps.*`,
+ * `versions.*`, `archives.*` (import, export), `files.*`, `security.*`, `secrets.*`, `permissions.*`.
+ * For services only (`identity: 'system'`): the three below.
+ */
+import type { WorkspaceAccess } from '../../mixins/auth/contract.ts';
+import type { JsonObject } from '../../mixins/shared/json.ts';
+
+/** `workspaces.access` { workspaceId } → WorkspaceAccess. `workspaceId` may be `slug:<slug>`. @throws ObjectNotFoundError */
+export type AccessAnswer = WorkspaceAccess;
+
+/**
+ * `workspaces.model` { workspaceId } and `apps.model` { appSlug, version? } → everything the runtime compiles, at one revision.
+ * @throws ObjectNotFoundError · SuspendedWorkspaceError
+ */
+export interface ModelAnswer {
+  id: string;
+  slug: string;
+  name: string;
+  /** Grows with every change of the workspace (also of its secrets). */
+  revision: number;
+  customDomains?: string[];
+  registerWorkspace?: boolean;
+  config: { schema?: JsonObject; block?: string; value?: JsonObject };
+  automations: Record<string, JsonObject>;
+  imports: Record<string, JsonObject>;
+  /** Encrypted with the key ring (mixins/shared/keyring.ts): opened in the runtime only. Absent for apps. */
+  secrets?: Record<string, { type: 'string' | 'number' | 'boolean' | 'object'; sealed: string }>;
+  /** Other index fields (labels, description, blocks, …), read-only in `$workspace`. */
+  [other: string]: unknown;
+}
+
+/** `workspaces.revisions` { workspaceIds } → present revision of each known one. */
+export type RevisionsAnswer = Record<string, number>;
+
+/** `workspaces.resolve` { workspaceId: 'slug:…' | id } → id. @throws ObjectNotFoundError */
+export type ResolveAnswer = { id: string };
+
+/** Every event of services/workspaces carries it: the runtime reloads when it is newer than what it has. */
+export interface RevisionPayload {
+  workspaceId: string;
+  revision: number;
+}
