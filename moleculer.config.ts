@@ -1,0 +1,61 @@
+/** Configuration → Moleculer broker options; nothing else. Settings and their variables: mixins/shared/config.ts, docs/configuration.md. */
+import type { BrokerOptions } from 'moleculer';
+import { identityMiddleware } from './mixins/auth/identity.middleware.ts';
+import { SECOND } from './mixins/shared/clock.ts';
+import { type Config, loadConfig, useConfig } from './mixins/shared/config.ts';
+
+/** Options of a node; tests and tools make their own brokers with it. */
+export function brokerOptions(config: Config): BrokerOptions {
+  const isCluster = Boolean(config.transporterUrl);
+  return {
+    namespace: config.namespace,
+    nodeID: config.nodeId,
+    transporter: (config.transporterUrl ?? null) as BrokerOptions['transporter'],
+    logger: { type: 'Console', options: { level: config.logLevel, formatter: 'short', colors: false } } as BrokerOptions['logger'],
+    // Long runs give their own time-out; a call without one must not wait for ever.
+    requestTimeout: 30 * SECOND,
+    maxCallLevel: 100,
+    // A dead node is noticed after three missed beats: with the defaults calls fail for up to a minute (docs/operations.md).
+    heartbeatInterval: 2,
+    heartbeatTimeout: 6,
+    // Calls in flight finish before a node leaves.
+    tracking: { enabled: true, shutdownTimeout: 10 * SECOND },
+    // Work spreads over every instance; with the default a node would keep all of it for itself.
+    registry: { strategy: 'RoundRobin', preferLocal: !isCluster },
+    circuitBreaker: {
+      enabled: isCluster,
+      threshold: 0.5,
+      windowTime: 30,
+      minRequestCount: 20,
+      halfOpenTime: 5 * SECOND,
+      check: (error) => isOutage(error),
+    },
+    // The context, and so the identity in its meta, is never shared between calls; parameters are not cloned: actions do not change them.
+    contextParamsCloning: false,
+    validator: true,
+    metrics: { enabled: false },
+    tracing: { enabled: false },
+    middlewares: [identityMiddleware()],
+    created(broker) {
+      useConfig(broker, config);
+    },
+  };
+}
+
+/** Only failures of the far side open a circuit: a refused request says nothing about the node that refused it. */
+function isOutage(error: Error): boolean {
+  const code = (error as { code?: unknown }).code;
+  return typeof code !== 'number' || code >= 500;
+}
+
+/** The runner copies these options; several nodes of one process are a matter of `brokerOptions`. */
+export default brokerOptions(checked(loadConfig()));
+
+function checked(config: Config): Config {
+  const wantsInstances = process.argv.some((argument) => argument === '--instances' || argument.startsWith('-i'));
+  if (wantsInstances && !config.transporterUrl) {
+    console.error('--instances needs TRANSPORTER: without it every instance would be a separate, unconnected platform.');
+    process.exit(1);
+  }
+  return config;
+}

@@ -1,0 +1,3 @@
+import { walkSuite } from './walk.suite.ts';
+
+walkSuite('one process, embedded stores', { mode: 'embedded' });
