@@ -1,0 +1,128 @@
+/** Nodes die while the platform works: what clients were promised still happens. Over a real Redis, with `kill -9`. */
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { type Client, client, expectOk, newUser } from '../support/client.ts';
+import { eventually } from '../support/eventually.ts';
+import { type Platform, startPlatform } from '../support/platform.ts';
+import { redisAvailable } from '../support/redis.ts';
+
+const WORK = {
+  slug: 'work',
+  name: 'Work',
+  when: { events: ['job.asked'] },
+  do: [
+    { set: { name: 'global.started[]', value: '{{payload.n}}' } },
+    { wait: { timeout: 0.3 } },
+    { set: { name: 'global.done[]', value: '{{payload.n}}' } },
+    { emit: { event: 'job.done', payload: { n: '{{payload.n}}' } } },
+  ],
+};
+const STATE = {
+  slug: 'state',
+  name: 'State',
+  when: { endpoint: true },
+  do: [],
+  output: { started: '{{global.started}}', done: '{{global.done}}' },
+};
+
+const suite = redisAvailable() ? describe : describe.skip;
+
+suite('a cluster whose nodes are killed', () => {
+  let platform: Platform;
+  let owner: Client;
+  let id: string;
+
+  beforeAll(async () => {
+    platform = await startPlatform({ mode: 2 });
+    owner = await newUser(platform.url, 'owner');
+    id = (await expectOk(owner.post('/workspaces', { name: 'Failover' }))).id;
+    for (const automation of [WORK, STATE]) await expectOk(owner.post(`/workspaces/${id}/automations`, automation));
+    await eventually(async () => (await owner.get(`/workspaces/${id}/webhooks/state`)).status === 200);
+  }, 120_000);
+
+  afterAll(() => platform?.stop(), 60_000);
+
+  it('finishes every run when a runtime is killed in the middle of them', async () => {
+    const jobs = Array.from({ length: 60 }, (_, n) => n);
+    for (let n = 0; n < jobs.length; n += 10) {
+      await expectOk(
+        owner.post(`/workspaces/${id}/events`, {
+          events: jobs.slice(n, n + 10).map((job) => ({ type: 'job.asked', payload: { n: job } })),
+        }),
+      );
+      if (n === 20) await platform.kill(platform.nodes.find(({ part }) => part === 'runtime') as (typeof platform.nodes)[number]);
+    }
+
+    await eventually(
+      async () => {
+        const state = await expectOk(owner.get(`/workspaces/${id}/webhooks/state`));
+        expect([...new Set(state.done)].sort((a: any, b: any) => a - b)).toEqual(jobs);
+      },
+      { timeoutMs: 60_000, everyMs: 500 },
+    );
+    const state = await expectOk(owner.get(`/workspaces/${id}/webhooks/state`));
+    // An effect that completed is not repeated, whichever node goes on with the run.
+    expect(state.done).toHaveLength(jobs.length);
+    expect(state.started).toHaveLength(jobs.length);
+    await platform.start('runtime');
+  });
+
+  it('serves a session at every gateway, also after the one that opened it was killed', async () => {
+    const [first, second] = platform.gateways as [string, string];
+    const person = await newUser(first, 'traveller');
+    expect((await client(second, person.token).get('/me')).body.id).toBe(person.user?.id);
+
+    await platform.kill(platform.nodes.find(({ url }) => url === first) as (typeof platform.nodes)[number]);
+
+    expect((await client(second, person.token).get('/me')).body.id).toBe(person.user?.id);
+    expect((await client(second, person.token).get('/workspaces')).status).toBe(200);
+    owner = Object.assign(client(second, owner.token), { user: owner.user });
+  });
+
+  it('keeps every event of the history when an events node is killed while they arrive', async () => {
+    const sent: string[] = [];
+    for (let n = 0; n < 20; n++) {
+      const events = await expectOk(
+        owner.post(`/workspaces/${id}/events`, {
+          events: Array.from({ length: 10 }, (_, m) => ({ type: 'metric.read', payload: { n: n * 10 + m } })),
+        }),
+      );
+      sent.push(...events.map((event: { id: string }) => event.id));
+      if (n === 8) await platform.kill(platform.nodes.find(({ part }) => part === 'events') as (typeof platform.nodes)[number]);
+    }
+
+    await eventually(
+      async () => {
+        const search = await expectOk(owner.post(`/workspaces/${id}/search`, { query: { term: { type: 'metric.read' } }, limit: 500 }));
+        expect(search.documents.map((event: { id: string }) => event.id).sort()).toEqual([...sent].sort());
+      },
+      { timeoutMs: 60_000, everyMs: 500 },
+    );
+  });
+
+  it('brings a live client back to another gateway without a gap and without a double', async () => {
+    const gateway = await platform.start('gateway');
+    const there = Object.assign(client(gateway.url as string, owner.token), { user: owner.user });
+    const seen: string[] = [];
+    const socket = await there.events(id, { payloadQuery: [{ type: 'tick' }] });
+    const logicalId = socket.id;
+    socket.on('tick', (event) => seen.push(event.id));
+    const tick = async () =>
+      (await expectOk(owner.post(`/workspaces/${id}/events`, { events: [{ type: 'tick', payload: {} }] })))[0].id as string;
+    const sent = [await tick(), await tick()];
+    await eventually(() => seen.length === 2);
+
+    await platform.kill(gateway);
+    sent.push(await tick(), await tick());
+    const again = await owner.events(
+      id,
+      { payloadQuery: [{ type: 'tick' }] },
+      { auth: { reuseSocketId: logicalId, afterId: seen.at(-1) } },
+    );
+    again.on('tick', (event) => seen.push(event.id));
+    sent.push(await tick());
+
+    await eventually(() => expect([...seen].sort()).toEqual([...sent].sort()));
+    socket.close();
+    again.close();
+  });
+});
