@@ -1,0 +1,146 @@
+/**
+ * contexts — the persisted variables of runs. One JSON document per context and owner, changed only by path-level operations that the cache
+ * applies atomically, so concurrent runs never lose each other's writes.
+ *
+ * Keys: `ctx:{<workspace>}:global`, `…:user:<id>`, `…:session:<id>`, `…:socket:<id>`, `…:run:<correlation id>`.
+ * The life of single paths (`set` with `lifespan`) is kept inside the document under LIFESPANS: path as JSON → expiry in milliseconds.
+ */
+import { HOUR, SECOND } from '../../mixins/shared/clock.ts';
+import type { Config } from '../../mixins/shared/config.ts';
+import { isHostileName, isPlainObject, type JsonObject } from '../../mixins/shared/json.ts';
+import type { CacheDriver, PathOperation } from '../../mixins/storage/cache/contract.ts';
+import type { ContextName, ContextOperation } from './interpreter/index.ts';
+
+const LIFESPANS = '$lifespans';
+
+/** Largest document of a context, bytes of JSON: far above what the product warns at, so that nothing legitimate is refused. */
+export const CONTEXT_MAX_BYTES: Record<ContextName, number> = {
+  global: 10_000_000,
+  user: 2_000_000,
+  session: 10_000_000,
+  socket: 2_000_000,
+  run: 10_000_000,
+};
+
+/** Whose contexts a run sees. */
+export interface ContextOwner {
+  workspaceId: string;
+  correlationId: string;
+  userId?: string;
+  sessionId?: string;
+  socketId?: string;
+  /** Remaining life of the session, when it is known. */
+  sessionTtlMs?: number;
+}
+
+/** Key of a context, or `null` when this owner has none (an unknown user is not remembered). */
+export function contextKey(name: ContextName, owner: ContextOwner): string | null {
+  const base = `ctx:{${owner.workspaceId}}:${name}`;
+  if (name === 'global') return base;
+  if (name === 'user') return owner.userId ? `${base}:${owner.userId}` : null;
+  if (name === 'session') return `${base}:${owner.sessionId ?? owner.userId ?? owner.correlationId}`;
+  if (name === 'socket') return `${base}:${owner.socketId ?? owner.sessionId ?? owner.userId ?? owner.correlationId}`;
+  return `${base}:${owner.correlationId}`;
+}
+
+export interface Contexts {
+  /** The documents of `names`, `{}` for the absent: one round trip. */
+  read(names: ContextName[], owner: ContextOwner, now: number): Promise<Record<string, JsonObject>>;
+  /** The document after `operations`. `operationId`: a repetition changes nothing. @throws LimitExceededError */
+  write(name: ContextName, operations: ContextOperation[], owner: ContextOwner, operationId: string, now: number): Promise<JsonObject>;
+  /** Keeps the run context alive at least `ms` longer (waits). */
+  keepRun(owner: ContextOwner, ms: number): Promise<void>;
+}
+
+export function createContexts(cache: CacheDriver, config: Config): Contexts {
+  const ttlMs = (name: ContextName, owner: ContextOwner): number | undefined => {
+    if (name === 'run') return config.runContextTtlS * SECOND;
+    if (name === 'socket') return config.socketContextTtlS * SECOND;
+    if (name === 'session') return Math.max(owner.sessionTtlMs ?? config.anonymousSessionTtlS * SECOND, 10 * SECOND);
+    return undefined;
+  };
+  return {
+    async read(names, owner, now) {
+      const keys = names.map((name) => contextKey(name, owner));
+      const wanted = keys.filter((key) => key !== null);
+      const found = wanted.length ? await cache.getMany(wanted) : [];
+      const documents: Record<string, JsonObject> = {};
+      names.forEach((name, i) => {
+        const key = keys[i];
+        const document = key == null ? null : found[wanted.indexOf(key)];
+        documents[name] = visible(document?.value, now);
+      });
+      return documents;
+    },
+    async write(name, operations, owner, operationId, now) {
+      const key = contextKey(name, owner);
+      const wanted = operations.flatMap((operation) => withLifespan(operation, now));
+      if (key === null) return visible(applyLocally({}, wanted), now);
+      const life = ttlMs(name, owner);
+      const { value } = await cache.apply(key, wanted, {
+        operationId,
+        maxBytes: CONTEXT_MAX_BYTES[name],
+        ...(life === undefined ? {} : { ttlMs: life }),
+      });
+      return visible(value, now);
+    },
+    async keepRun(owner, ms) {
+      const key = contextKey('run', owner);
+      if (key) await cache.expire(key, Math.min(ms + config.runContextTtlS * SECOND, 31 * 24 * HOUR));
+    },
+  };
+}
+
+function withLifespan({ lifespanS, ...operation }: ContextOperation, now: number): PathOperation[] {
+  const change = operation as PathOperation;
+  if (lifespanS === undefined || !(lifespanS > 0) || operation.type === 'delete') return [change];
+  return [change, { type: 'replace', path: [LIFESPANS, JSON.stringify(operation.path)], value: now + lifespanS * SECOND }];
+}
+
+/** The document as automations see it: without expired paths and without the book-keeping. */
+function visible(value: unknown, now: number): JsonObject {
+  if (!isPlainObject(value)) return {};
+  if (!Object.hasOwn(value, LIFESPANS)) return value;
+  const { [LIFESPANS]: lifespans, ...document } = value;
+  const expired = Object.entries((lifespans ?? {}) as Record<string, number>).filter(([, until]) => until <= now);
+  return expired.length
+    ? (applyLocally(
+        structuredClone(document),
+        expired.map(([path]) => ({ type: 'delete', path: JSON.parse(path) })),
+      ) as JsonObject)
+    : document;
+}
+
+/** The same operations on a plain value, for contexts that are not kept. */
+export function applyLocally(root: unknown, operations: PathOperation[]): unknown {
+  let document = root;
+  for (const operation of operations) {
+    if (operation.path.some(isHostileName)) continue;
+    if (operation.path.length === 0) {
+      document = operation.type === 'delete' ? {} : changed(document, operation);
+      continue;
+    }
+    if (!isContainer(document)) document = {};
+    let at = document as JsonObject;
+    for (const segment of operation.path.slice(0, -1)) {
+      if (!Object.hasOwn(at, segment) || !isContainer(at[segment])) at[segment] = {};
+      at = at[segment] as JsonObject;
+    }
+    const last = operation.path.at(-1) as string | number;
+    if (operation.type !== 'delete') at[last] = changed(Object.hasOwn(at, last) ? at[last] : undefined, operation);
+    else if (Array.isArray(at)) at.splice(Number(last), 1);
+    else delete at[last];
+  }
+  return document;
+}
+
+const isContainer = (value: unknown): boolean => typeof value === 'object' && value !== null;
+
+function changed(before: unknown, operation: Exclude<PathOperation, { type: 'delete' }>): unknown {
+  if (operation.type === 'replace') return operation.value;
+  if (operation.type === 'increment') return (typeof before === 'number' ? before : 0) + operation.by;
+  if (operation.type === 'push') return Array.isArray(before) ? [...before, operation.value] : [operation.value];
+  if (Array.isArray(before)) return before.concat(operation.value);
+  if (isPlainObject(before) && isPlainObject(operation.value)) return { ...before, ...operation.value };
+  return operation.value;
+}

@@ -1,0 +1,87 @@
+/**
+ * guard — connections that cannot reach what is not public. Every address a name resolves to is checked at the moment of connecting, so
+ * neither a redirect nor a name that changes its address gets around it; hosts an operator allows are the only exception.
+ */
+import { lookup as resolveName } from 'node:dns';
+import { isIP } from 'node:net';
+import ipaddr from 'ipaddr.js';
+import { Agent, type Dispatcher } from 'undici';
+import type { Config } from '../../../mixins/shared/config.ts';
+import { fault } from '../../../mixins/shared/errors.ts';
+
+/** Whether an address is reachable for everybody: anything but global unicast is closed, also inside IPv6 notations of IPv4. */
+export function isPublicAddress(address: string): boolean {
+  if (!ipaddr.isValid(address)) return false;
+  return ipaddr.process(address).range() === 'unicast';
+}
+
+export interface Guard {
+  /** Connections for one hop. @throws ForbiddenHostError */
+  dispatcherFor(url: URL, options?: { allowSelfSignedCert?: boolean; isPlatform?: boolean }): Dispatcher;
+  close(): Promise<void>;
+}
+
+const forbidden = (url: URL | string) => {
+  const host = typeof url === 'string' ? url : url.host;
+  return fault('ForbiddenHostError', { message: `'${host}' may not be fetched: it is not a public address.`, data: { host } });
+};
+
+const bare = (hostname: string) => hostname.replace(/^\[|\]$/g, '').toLowerCase();
+const listed = (list: string[], url: URL) => {
+  const port = url.port || (url.protocol === 'https:' ? '443' : '80');
+  const name = bare(url.hostname);
+  return list.some((entry) => {
+    const item = entry.toLowerCase();
+    return item === name || item === `${name}:${port}` || item === `[${name}]:${port}`;
+  });
+};
+
+type Answer = (error: Error | null, address?: unknown, family?: number) => void;
+
+function checkedLookup(hostname: string, options: { all?: boolean; family?: number | string; hints?: number }, answer: Answer): void {
+  resolveName(hostname, { hints: options.hints ?? 0, all: true }, (error, addresses) => {
+    if (error) return answer(error);
+    const closed = addresses.find(({ address }) => !isPublicAddress(address));
+    if (closed || addresses.length === 0) return answer(forbidden(hostname));
+    if (options.all) return answer(null, addresses);
+    answer(null, addresses[0]?.address, addresses[0]?.family);
+  });
+}
+
+export function createGuard(config: Config): Guard {
+  const agents = new Map<string, Agent>();
+  const agent = (isOpen: boolean, allowSelfSigned: boolean): Agent => {
+    const key = `${isOpen}/${allowSelfSigned}`;
+    let found = agents.get(key);
+    if (!found) {
+      found = new Agent({
+        headersTimeout: config.fetchTimeoutMs,
+        bodyTimeout: config.fetchTimeoutMs,
+        keepAliveTimeout: 10_000,
+        connections: 128,
+        connect: {
+          timeout: Math.min(config.fetchTimeoutMs, 10_000),
+          ...(isOpen ? {} : { lookup: checkedLookup as never }),
+          ...(allowSelfSigned ? { rejectUnauthorized: false } : {}),
+        },
+      });
+      agents.set(key, found);
+    }
+    return found;
+  };
+  return {
+    dispatcherFor(url, { allowSelfSignedCert = false, isPlatform = false } = {}) {
+      if (url.protocol !== 'http:' && url.protocol !== 'https:')
+        throw fault('ForbiddenHostError', {
+          message: `Only http and https can be fetched, not '${url.protocol}'.`,
+          data: { host: url.host },
+        });
+      if (listed(config.fetchForbiddenHosts, url)) throw forbidden(url);
+      const isOpen = isPlatform || listed(config.fetchAllowedPrivateHosts, url);
+      // A literal address is connected to without a look-up.
+      if (!isOpen && isIP(bare(url.hostname)) && !isPublicAddress(bare(url.hostname))) throw forbidden(url);
+      return agent(isOpen, allowSelfSignedCert);
+    },
+    close: async () => void (await Promise.all([...agents.values()].map((item) => item.destroy()))),
+  };
+}

@@ -1,0 +1,366 @@
+/**
+ * models — compiled workspaces in memory: loaded when first asked, followed by revision, evicted by size.
+ *
+ * A model is made of one answer of `workspaces.model` and one of `apps.model` per installed app, and never changes: a new revision is a new
+ * model, and runs finish on the one they started with. A failed read never replaces a good model.
+ */
+import { LRUCache } from 'lru-cache';
+import { SECOND } from '../../mixins/shared/clock.ts';
+import type { Config } from '../../mixins/shared/config.ts';
+import { isFault } from '../../mixins/shared/errors.ts';
+import type { PrismeEvent } from '../../mixins/shared/event.ts';
+import { isPlainObject, type JsonObject } from '../../mixins/shared/json.ts';
+import type { KeyRing } from '../../mixins/shared/keyring.ts';
+import type { ModelAnswer } from '../workspaces/contract.ts';
+import { environmentValues, resolveConfig, secretTextsOf } from './config-resolution.ts';
+import type { CompiledWorkspace, RunModel, WorkspaceSource } from './interpreter/index.ts';
+import { endpointsOf, prefixed } from './triggers.ts';
+
+export interface LoadedModel extends RunModel {
+  children: Map<string, LoadedModel>;
+  child(slug: string): LoadedModel | undefined;
+}
+
+/** The answers a model was made of: enough to make it again on another node. */
+export interface ModelParts {
+  workspace: ModelAnswer;
+  /** By `appSlug@version`. */
+  apps: Record<string, ModelAnswer>;
+}
+
+export interface LoadedWorkspace {
+  id: string;
+  slug: string;
+  name: string;
+  revision: number;
+  root: LoadedModel;
+  parts: ModelParts;
+  /** Reserved secrets `prismeai_…`, without the prefix: rate limits and the like. */
+  systemSecrets: JsonObject;
+  /** What could not be loaded or resolved: told once, as `error` events. */
+  problems: { error: string; message: string }[];
+}
+
+/** Where models come from. */
+export interface ModelSources {
+  /** @throws ObjectNotFoundError · SuspendedWorkspaceError */
+  workspace(id: string): Promise<ModelAnswer>;
+  app(slug: string, version?: string): Promise<ModelAnswer>;
+  revisions(ids: string[]): Promise<Record<string, number>>;
+  /** @throws ObjectNotFoundError */
+  resolve(slug: string): Promise<{ id: string }>;
+}
+
+export interface ModelsOptions {
+  sources: ModelSources;
+  compile: (source: WorkspaceSource) => CompiledWorkspace;
+  keys: () => KeyRing;
+  config: Config;
+  /** Told once per loaded revision that has problems. */
+  onProblems?: (workspace: LoadedWorkspace) => void;
+  /** Told after a revision was loaded. */
+  onLoaded?: (workspace: LoadedWorkspace) => void;
+  /** Characters of sources kept compiled. */
+  maxChars?: number;
+}
+
+interface Entry {
+  loaded: LoadedWorkspace;
+  isStale: boolean;
+  /** Revision that an event has announced. */
+  wanted: number;
+  /** A failed reload is not tried again before. */
+  retryAt: number;
+}
+
+const SLUG_TTL_MS = 30 * SECOND;
+/** Deleted workspaces answer a little longer: the triggers of their own deletion must still run. */
+const DELETED_TTL_MS = 10 * SECOND;
+const RETRY_MS = 500;
+
+export function createModels({ sources, compile, keys, config, onProblems, onLoaded, maxChars = 64_000_000 }: ModelsOptions) {
+  const entries = new LRUCache<string, Entry>({ maxSize: maxChars, sizeCalculation: ({ loaded }) => sizeOf(loaded.parts) });
+  const deleted = new LRUCache<string, LoadedWorkspace>({ max: 1000, ttl: DELETED_TTL_MS });
+  const apps = new LRUCache<string, { answer: ModelAnswer; compiled: CompiledWorkspace }>({
+    maxSize: maxChars,
+    sizeCalculation: ({ answer }) => JSON.stringify(answer).length + 1,
+  });
+  const slugs = new LRUCache<string, string>({ max: 10_000, ttl: SLUG_TTL_MS });
+  const loading = new Map<string, Promise<LoadedWorkspace>>();
+
+  async function loadApp(slug: string, version: string | undefined, parts: ModelParts | undefined) {
+    const key = `${slug}@${version ?? 'current'}`;
+    const given = parts?.apps[key];
+    const known = apps.get(key);
+    if (known && (!given || given.revision === known.answer.revision)) return { key, ...known };
+    const answer = given ?? (await sources.app(slug, version));
+    const found = { answer, compiled: compile({ ...answer, imports: answer.imports ?? {}, automations: answer.automations ?? {} }) };
+    if (!given) apps.set(key, found);
+    return { key, ...found };
+  }
+
+  async function build(answer: ModelAnswer, from?: ModelParts): Promise<LoadedWorkspace> {
+    const { secrets, system } = openSecrets(answer, keys, config);
+    const parts: ModelParts = { workspace: answer, apps: {} };
+    const problems: LoadedWorkspace['problems'] = [];
+    const loaded = {
+      id: answer.id,
+      slug: answer.slug,
+      name: answer.name,
+      revision: answer.revision,
+      parts,
+      systemSecrets: system,
+      problems,
+    };
+    const globals = workspaceGlobals(answer, config);
+
+    async function model(at: {
+      answer: ModelAnswer;
+      compiled: CompiledWorkspace;
+      instance: string;
+      appSlug?: string;
+      parents: string[];
+      own: JsonObject;
+      defaults: JsonObject[];
+      parentConfig?: JsonObject;
+    }): Promise<LoadedModel> {
+      const resolved = resolveConfig({
+        defaults: at.defaults,
+        own: at.own,
+        secrets,
+        ...(at.parentConfig ? { parent: at.parentConfig } : {}),
+      });
+      for (const problem of resolved.problems) problems.push({ error: problem.code, message: prefixed(at.instance, problem.message) });
+      const children = new Map<string, LoadedModel>();
+      const made: LoadedModel = {
+        instance: at.instance,
+        ...(at.appSlug ? { appSlug: at.appSlug } : {}),
+        parentAppSlugs: at.parents,
+        workspace: at.compiled,
+        config: resolved.value,
+        secrets,
+        secretTexts: secretTextsOf(at.answer.config?.schema, resolved.value),
+        computedGlobals: {},
+        children,
+        child: (slug) => children.get(slug),
+      };
+      made.computedGlobals = { ...globals, endpoints: endpointsOf(made, config.apiUrl, answer.id) };
+      const path = at.appSlug ? [at.appSlug, ...at.parents] : at.parents;
+      for (const [slug, raw] of Object.entries(at.answer.imports ?? {})) {
+        const written = raw as { appSlug?: string; appVersion?: string; disabled?: boolean; config?: unknown };
+        if (!written?.appSlug || written.disabled) continue;
+        const instance = prefixed(at.instance, slug);
+        if (path.includes(written.appSlug)) {
+          problems.push({ error: 'RecursiveImport', message: `'${instance}' installs ${written.appSlug} inside itself.` });
+          continue;
+        }
+        try {
+          const app = await loadApp(written.appSlug, written.appVersion || undefined, from);
+          parts.apps[app.key] = app.answer;
+          children.set(
+            slug,
+            await model({
+              answer: app.answer,
+              compiled: app.compiled,
+              instance,
+              appSlug: written.appSlug,
+              parents: path,
+              own: isPlainObject(written.config) ? written.config : {},
+              defaults: [environmentValues(config.open, 'APP_CONFIG', written.appSlug), app.answer.config?.value ?? {}],
+              parentConfig: resolved.value,
+            }),
+          );
+        } catch (error) {
+          if (!isFault(error)) throw error;
+          problems.push({ error: error.type, message: `App '${written.appSlug}' of '${instance}' cannot be loaded: ${error.message}` });
+        }
+      }
+      return made;
+    }
+
+    const root = await model({
+      answer,
+      compiled: compile({ ...answer, imports: answer.imports ?? {}, automations: answer.automations ?? {} }),
+      instance: '',
+      parents: [],
+      own: answer.config?.value ?? {},
+      defaults: [environmentValues(config.open, 'WORKSPACE_CONFIG', answer.slug ?? '')],
+    });
+    const texts = [
+      ...Object.values(secrets)
+        .filter((value) => typeof value !== 'object')
+        .map(String),
+      ...root.secretTexts,
+    ];
+    root.secretTexts = [...new Set(texts)];
+    return { ...loaded, root };
+  }
+
+  async function reload(id: string): Promise<LoadedWorkspace> {
+    const before = entries.peek(id);
+    try {
+      const answer = await sources.workspace(id);
+      const loaded = await build(answer);
+      const wanted = entries.peek(id)?.wanted ?? 0;
+      // An event may announce a revision that this read has not seen yet: stay stale, the next call reads again.
+      const isBehind = answer.revision < wanted;
+      entries.set(id, { loaded, isStale: isBehind, wanted, retryAt: isBehind ? Date.now() + 20 : 0 });
+      deleted.delete(id);
+      if (answer.slug) slugs.set(answer.slug, id);
+      if (loaded.problems.length && loaded.revision !== before?.loaded.revision) onProblems?.(loaded);
+      onLoaded?.(loaded);
+      return loaded;
+    } catch (error) {
+      const isGone = isFault(error, 'ObjectNotFoundError') || isFault(error, 'SuspendedWorkspaceError');
+      const known = entries.peek(id);
+      if (isGone) entries.delete(id);
+      if (isGone || !known) throw error;
+      known.retryAt = Date.now() + RETRY_MS;
+      return known.loaded;
+    }
+  }
+
+  const models = {
+    /** Id of a workspace named by id or `slug:<slug>`. @throws ObjectNotFoundError */
+    async idOf(idOrSlug: string): Promise<string> {
+      if (!idOrSlug.startsWith('slug:')) return idOrSlug;
+      const slug = idOrSlug.slice('slug:'.length);
+      const known = slugs.get(slug);
+      if (known) return known;
+      const { id } = await sources.resolve(idOrSlug);
+      slugs.set(slug, id);
+      return id;
+    },
+
+    /** The present model. @throws ObjectNotFoundError · SuspendedWorkspaceError · what a first read failed with */
+    get(id: string): Promise<LoadedWorkspace> | LoadedWorkspace {
+      const entry = entries.get(id);
+      if (entry && (!entry.isStale || Date.now() < entry.retryAt)) return entry.loaded;
+      let load = loading.get(id);
+      if (!load) {
+        load = reload(id).finally(() => loading.delete(id));
+        loading.set(id, load);
+      }
+      return load;
+    },
+
+    /** The model, also of a workspace deleted a moment ago; `null` when there is none. */
+    async find(id: string): Promise<LoadedWorkspace | null> {
+      const late = deleted.get(id);
+      if (late) return late;
+      try {
+        return await models.get(id);
+      } catch (error) {
+        if (isFault(error, 'ObjectNotFoundError') || isFault(error, 'SuspendedWorkspaceError')) return null;
+        throw error;
+      }
+    },
+
+    /** A model made from the parts of a former one (runs that outlive their node and revision). */
+    restore: (parts: ModelParts): Promise<LoadedWorkspace> => build(parts.workspace, parts),
+
+    /** Follows a native event of workspaces or apps. */
+    follow(event: PrismeEvent): void {
+      if (event.type.startsWith('apps.')) {
+        const app = event.payload.app as { slug?: string } | undefined;
+        const slug = String(event.payload.appSlug ?? event.payload.slug ?? app?.slug ?? '');
+        for (const key of apps.keys()) if (key.startsWith(`${slug}@`)) apps.delete(key);
+        for (const [id, entry] of entries.entries())
+          if (Object.keys(entry.loaded.parts.apps).some((key) => key.startsWith(`${slug}@`)) || entry.loaded.problems.length)
+            models.expire(id);
+        return;
+      }
+      const id = String(event.payload.workspaceId ?? event.source.workspaceId ?? '');
+      const entry = entries.peek(id);
+      if (event.type === 'workspaces.deleted') {
+        if (entry) deleted.set(id, entry.loaded);
+        entries.delete(id);
+        slugs.clear();
+        return;
+      }
+      if (!entry) return;
+      const revision = Number(event.payload.revision ?? Number.POSITIVE_INFINITY);
+      if (revision <= entry.loaded.revision) return;
+      if (Number.isFinite(revision)) entry.wanted = Math.max(entry.wanted, revision);
+      if (event.type === 'workspaces.updated') slugs.clear();
+      models.expire(id);
+    },
+
+    /** Reads it again before the next use, and already now. */
+    expire(id: string): void {
+      const entry = entries.peek(id);
+      if (!entry) return;
+      entry.isStale = true;
+      entry.retryAt = 0;
+      // A load that began before the event may have read the former revision.
+      const pending = loading.get(id);
+      if (pending) void pending.finally(() => models.get(id)).catch(() => {});
+      else void Promise.resolve(models.get(id)).catch(() => {});
+    },
+
+    /** Compares what is loaded with the present revisions: repairs what a lost notice would leave behind. */
+    async sync(): Promise<void> {
+      const ids = [...entries.keys()];
+      if (ids.length === 0) return;
+      const present = await sources.revisions(ids);
+      for (const id of ids) {
+        const entry = entries.peek(id);
+        const revision = present[id];
+        if (entry && revision !== undefined && revision > entry.loaded.revision) {
+          entry.wanted = Math.max(entry.wanted, revision);
+          models.expire(id);
+        }
+      }
+    },
+
+    loadedIds: (): string[] => [...entries.keys()],
+  };
+  return models;
+}
+
+export type Models = ReturnType<typeof createModels>;
+
+/** Slugs of the app instances of a model. */
+export const childrenOf = (model: RunModel): string[] => [...(model as LoadedModel).children.keys()];
+
+const sizeOf = (parts: ModelParts): number => JSON.stringify(parts.workspace).length + 1;
+
+function workspaceGlobals(answer: ModelAnswer, config: Config): JsonObject {
+  const studioUrl = config.consoleUrl[0] ?? '';
+  const protocol = studioUrl.startsWith('https:') ? 'https://' : 'http://';
+  const globals: JsonObject = {};
+  for (const [name, value] of Object.entries(config.open))
+    if (name.startsWith('ADDITIONAL_GLOBAL_VARS_')) globals[name.slice('ADDITIONAL_GLOBAL_VARS_'.length)] = value;
+  return {
+    ...globals,
+    workspaceId: answer.id,
+    workspaceName: answer.name,
+    apiUrl: config.apiUrl,
+    studioUrl,
+    pagesHost: config.pagesHost,
+    pagesUrl: `${protocol}${answer.customDomains?.[0] ?? `${answer.slug}${config.pagesHost}`}`,
+  };
+}
+
+const SYSTEM_PREFIX = 'prismeai_';
+
+/** Secrets in the clear; the environment fills in what is not stored. Reserved ones are kept apart. */
+function openSecrets(answer: ModelAnswer, keys: () => KeyRing, config: Config): { secrets: JsonObject; system: JsonObject } {
+  const secrets: JsonObject = environmentValues(config.open, 'WORKSPACE_SECRET', answer.slug ?? '');
+  const system: JsonObject = {};
+  for (const [name, { type, sealed }] of Object.entries(answer.secrets ?? {})) {
+    const value = typed(keys().open(sealed, `secret/${answer.id}/${name}`), type);
+    if (name.startsWith(SYSTEM_PREFIX)) system[name.slice(SYSTEM_PREFIX.length)] = value;
+    else secrets[name] = value;
+  }
+  return { secrets, system };
+}
+
+function typed(text: string, type: string): unknown {
+  if (type === 'string') return text;
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
