@@ -1,0 +1,410 @@
+/**
+ * sqlite — the embedded log: one file, several processes of one machine may share it. What survives what: docs/protocol.md.
+ *
+ * Writes are gathered and committed together (group commit): appends and settlements of one turn of the event loop share a transaction. Entries
+ * committed here reach the followers at once; those of other processes are noticed by `PRAGMA data_version`, looked at every POLL_MS.
+ */
+import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import { fault } from '../../../shared/errors.ts';
+import type { Carrier, CarrierOptions, DeathQuery, Draft, Entry, Follower, Lease, Settlement, StoredDeath } from '../../carrier.ts';
+import { SCHEMA } from './schema.ts';
+
+const SHARDS = 16;
+/** Shortest time between two commits under load; an idle log commits in the same turn of the event loop. */
+const COMMIT_MS = 2;
+/** How soon writes of other processes are noticed. */
+const POLL_MS = 5;
+const READ_COUNT = 1_000;
+const TRIM_COUNT = 20_000;
+
+type Row = Record<string, string | number>;
+
+interface Pending {
+  drafts?: Draft[];
+  work?: () => unknown;
+  resolve: (value: any) => void;
+  reject: (error: Error) => void;
+}
+
+/** `sqlite:<file>`, `sqlite::memory:`; `?synchronous=FULL` also survives power loss, at the price of one disk flush per commit. */
+export async function open(options: CarrierOptions): Promise<Carrier> {
+  const { maxEntries = 1_000_000, keepMs = 3_600_000 } = options;
+  const [, file = '', query = ''] = /^sqlite:(?:\/\/)?([^?]*)\??(.*)$/.exec(options.url) ?? [];
+  const synchronous = (new URLSearchParams(query).get('synchronous') ?? 'NORMAL').toUpperCase();
+  if (!file || !['NORMAL', 'FULL', 'EXTRA'].includes(synchronous))
+    throw fault('ConfigurationError', { message: `BUS_URL '${options.url}' is not sqlite:<file>.`, data: { variable: 'BUS_URL' } });
+
+  const db = openDatabase(file, synchronous);
+  const sql = prepareAll(db);
+  const followers = new Set<Follower>();
+  let pending: Pending[] = [];
+  let isScheduled = false;
+  let lastCommit = 0;
+  let isClosed = false;
+  /** Everything up to here was handed to the followers. */
+  let told = Number((sql.last.get() as Row).seq);
+  let version = dataVersion();
+  let poll: NodeJS.Timeout | undefined;
+
+  function dataVersion(): number {
+    return Number((sql.version.get() as Row).data_version);
+  }
+
+  // ---- group commit ------------------------------------------------------------------------------------------------------------------
+
+  function inNextCommit<T>(part: { drafts?: Draft[]; work?: () => T }): Promise<T> {
+    if (isClosed) return Promise.reject(fault('ServiceUnavailable', { message: 'The event bus of this node is closed.' }));
+    return new Promise<T>((resolve, reject) => {
+      pending.push({ ...part, resolve, reject });
+      if (isScheduled) return;
+      isScheduled = true;
+      if (performance.now() - lastCommit > COMMIT_MS) setImmediate(commit);
+      else setTimeout(commit, COMMIT_MS);
+    });
+  }
+
+  function commit(): void {
+    isScheduled = false;
+    if (!pending.length) return;
+    const parts = pending;
+    pending = [];
+    const answers: unknown[] = [];
+    const mine: Entry[] = [];
+    const wasFull = isFull();
+    const refused = new Set<Pending>();
+    try {
+      db.exec('BEGIN IMMEDIATE');
+      const now = Date.now();
+      for (const part of parts) {
+        if (part.drafts && wasFull) refused.add(part);
+        else if (part.drafts) for (const draft of part.drafts) mine.push(insert(draft, now));
+        answers.push(part.work?.());
+      }
+      db.exec('COMMIT');
+    } catch (cause) {
+      if (db.isTransaction) db.exec('ROLLBACK');
+      lastCommit = performance.now();
+      const error = failureOf(cause);
+      for (const part of parts) part.reject(error);
+      return;
+    }
+    lastCommit = performance.now();
+    parts.forEach((part, i) => {
+      if (refused.has(part)) part.reject(fault('BusOverloaded', { data: { maxEntries } }));
+      else part.resolve(answers[i]);
+    });
+    tellOwn(mine);
+  }
+
+  function insert(draft: Draft, now: number): Entry {
+    const { shard, id, topic, workspaceId, group, body } = draft;
+    const { lastInsertRowid } = sql.insert.run(shard, id, topic, workspaceId, group, now, body);
+    return { ...draft, position: String(lastInsertRowid) };
+  }
+
+  let isFullUntil = 0;
+  let checked = 0;
+  /** Counted at most every 100 ms while there is room; trimming comes before refusing. */
+  function isFull(): boolean {
+    const now = performance.now();
+    if (now - checked < 100 && checked > 0) return now < isFullUntil;
+    checked = now;
+    const count = () => Number((sql.size.get() as Row).size ?? 0);
+    if (count() >= maxEntries) trimNow(0);
+    isFullUntil = count() >= maxEntries ? now + 100 : 0;
+    return isFullUntil > 0;
+  }
+
+  function failureOf(cause: unknown): Error {
+    const { errcode, message } = cause as { errcode?: number; message: string };
+    // SQLITE_FULL: the disk has no room left.
+    if (errcode === 13) return fault('BusOverloaded', { message: 'The disk of the event log is full.', cause });
+    return fault('ServiceUnavailable', { message: `The event log cannot be written: ${message}`, cause });
+  }
+
+  // ---- following ---------------------------------------------------------------------------------------------------------------------
+
+  function tell(entries: Entry[]): void {
+    const byShard = new Map<number, Entry[]>();
+    for (const entry of entries) {
+      const list = byShard.get(entry.shard);
+      if (list) list.push(entry);
+      else byShard.set(entry.shard, [entry]);
+    }
+    const after = String(told);
+    told = Number((entries.at(-1) as Entry).position);
+    for (const [shard, list] of byShard) for (const follower of followers) follower(shard, after, list);
+  }
+
+  /** Entries of this process go to the followers without being read again, unless another process wrote in between. */
+  function tellOwn(entries: Entry[]): void {
+    if (!entries.length) return;
+    if (!followers.size) told = Number((entries.at(-1) as Entry).position);
+    else if (Number((entries[0] as Entry).position) === told + 1) tell(entries);
+    else tellRest();
+  }
+
+  function tellRest(): void {
+    for (;;) {
+      const rows = sql.after.all(told, READ_COUNT) as Row[];
+      if (rows.length) tell(rows.map(entryOf));
+      if (rows.length < READ_COUNT) return;
+    }
+  }
+
+  function look(): void {
+    try {
+      const seen = dataVersion();
+      if (seen === version) return;
+      version = seen;
+      tellRest();
+    } catch (error) {
+      options.logger.warn(`bus: the log cannot be read: ${(error as Error).message}`);
+    }
+  }
+
+  // ---- trimming ----------------------------------------------------------------------------------------------------------------------
+
+  function trimNow(keep: number): number {
+    const groups = Number((sql.groupCount.get() as Row).n);
+    let removed = 0;
+    for (let shard = 0; shard < SHARDS; shard++) {
+      // Without any group nobody has settled anything.
+      const floor = groups ? Number((sql.floor.get(shard) as Row).floor ?? 0) : 0;
+      if (floor > 0) removed += Number(sql.trim.run(shard, floor, Date.now() - keep, shard, TRIM_COUNT).changes);
+    }
+    return removed;
+  }
+
+  // ---- dead letters ------------------------------------------------------------------------------------------------------------------
+
+  const MATCH =
+    '(:grp IS NULL OR grp = :grp) AND (:ws IS NULL OR workspace = :ws) AND (:ids IS NULL OR n IN (SELECT value FROM json_each(:ids)))';
+  const matchOf = ({ group, workspaceId, ids }: DeathQuery) => ({
+    grp: group ?? null,
+    ws: workspaceId ?? null,
+    ids: ids ? JSON.stringify(ids.map(Number)) : null,
+  });
+  const deadRows = (query: DeathQuery, limit: number) =>
+    db.prepare(`SELECT * FROM dead WHERE ${MATCH} ORDER BY n LIMIT :limit`).all({ ...matchOf(query), limit }) as Row[];
+
+  return {
+    shards: SHARDS,
+    compare: (a, b) => Number(a) - Number(b),
+
+    append: (drafts) => inNextCommit<void>({ drafts }),
+    async follow(follower) {
+      if (!followers.size) {
+        told = Number((sql.last.get() as Row).seq);
+        version = dataVersion();
+        poll = setInterval(look, POLL_MS).unref();
+      }
+      followers.add(follower);
+      return () => {
+        followers.delete(follower);
+        if (!followers.size) clearInterval(poll);
+      };
+    },
+    read: async (shard, after, limit) => (sql.read.all(shard, Number(after), limit) as Row[]).map(entryOf),
+    fetch: async (shard, positions) =>
+      positions.flatMap((position) => {
+        const row = sql.one.get(Number(position)) as Row | undefined;
+        return row && row.shard === shard ? [entryOf(row)] : [];
+      }),
+    async find(shard, id) {
+      const row = sql.find.get(id, shard) as Row | undefined;
+      return row ? String(row.seq) : null;
+    },
+
+    register: (group) =>
+      inNextCommit({
+        work: () => {
+          for (let shard = 0; shard < SHARDS; shard++) sql.register.run(group, shard);
+        },
+      }),
+    beat: (group, member, ttlMs) =>
+      inNextCommit({
+        work: () => {
+          const now = Date.now();
+          sql.beat.run(group, member, now + ttlMs);
+          sql.sweepMembers.run(now);
+          return (sql.members.all(group) as Row[]).map((row) => String(row.member));
+        },
+      }),
+    leave: (group, member) => inNextCommit<void>({ work: () => void sql.leave.run(group, member) }),
+    lease: (group, shard, member, ttlMs) =>
+      inNextCommit<Lease | null>({
+        work: () => {
+          const now = Date.now();
+          sql.register.run(group, shard);
+          const row = sql.cursor.get(group, shard) as Row;
+          if (row.owner && Number(row.expires) > now) return null;
+          const token = `${member}:${Number(row.epoch) + 1}`;
+          sql.take.run(token, now + ttlMs, group, shard);
+          return {
+            shard,
+            token,
+            cursor: String(row.cursor),
+            ahead: (sql.ahead.all(group, shard) as Row[]).map(({ seq }) => String(seq)),
+            failures: (sql.failures.all(group, shard) as Row[]).map(({ seq, attempts, crashes, due }) => ({
+              position: String(seq),
+              attempts: Number(attempts),
+              crashes: Number(crashes),
+              dueInMs: Math.max(Number(due) - now, 0),
+            })),
+            wasReleased: !row.owner,
+          };
+        },
+      }),
+    renew: (group, leases, ttlMs) =>
+      inNextCommit({
+        work: () => {
+          const expires = Date.now() + ttlMs;
+          return leases.filter(({ shard, token }) => sql.renew.run(expires, group, shard, token).changes === 1).map(({ shard }) => shard);
+        },
+      }),
+    release: (group, shard, token) => inNextCommit<void>({ work: () => void sql.release.run(group, shard, token) }),
+    settle: (group, shard, token, settlement) => inNextCommit({ work: () => settle(group, shard, token, settlement) }),
+
+    async backlog() {
+      const groups = sql.groups.all() as Row[];
+      return groups.map(({ grp }) => {
+        const { entries, oldest } = sql.backlog.get(grp as string, grp as string) as Row;
+        const { ahead } = sql.aheadCount.get(grp as string) as Row;
+        const { dead } = sql.deadCount.get(grp as string) as Row;
+        const left = Number(entries) - Number(ahead);
+        return { group: String(grp), entries: left, oldestAt: left > 0 && oldest ? Number(oldest) : undefined, dead: Number(dead) };
+      });
+    },
+    deaths: async (query) => deadRows(query, query.limit ?? 100).map(deathOf),
+    revive: (query) =>
+      inNextCommitAndTell(() => {
+        const now = Date.now();
+        return deadRows(query, query.limit ?? -1).map((row) => {
+          sql.bury.run(row.n as number);
+          return insert({ ...deathOf(row).entry, group: String(row.grp) }, now);
+        });
+      }),
+    bury: (query) => inNextCommit({ work: () => Number(db.prepare(`DELETE FROM dead WHERE ${MATCH}`).run(matchOf(query)).changes) }),
+    trim: () => inNextCommit({ work: () => trimNow(keepMs) }),
+    async close() {
+      if (isClosed) return;
+      commit();
+      isClosed = true;
+      clearInterval(poll);
+      followers.clear();
+      db.close();
+    },
+  };
+
+  async function inNextCommitAndTell(work: () => Entry[]): Promise<number> {
+    const entries = await inNextCommit({ work });
+    if (entries.length && followers.size && told < Number((entries.at(-1) as Entry).position)) tellRest();
+    return entries.length;
+  }
+
+  function settle(group: string, shard: number, token: string, { cursor, ahead, forget, failures, dead }: Settlement): boolean {
+    if (sql.advance.run(Number(cursor), group, shard, token).changes !== 1) return false;
+    const now = Date.now();
+    for (const position of forget) {
+      sql.forgetAhead.run(group, shard, Number(position));
+      sql.forgetFailure.run(group, shard, Number(position));
+    }
+    for (const position of ahead) sql.addAhead.run(group, shard, Number(position));
+    for (const { position, attempts, crashes, dueInMs } of failures)
+      sql.addFailure.run(group, shard, Number(position), attempts, crashes, now + Math.ceil(dueInMs));
+    for (const { entry, attempts, error } of dead)
+      sql.addDead.run(group, shard, entry.id, entry.topic, entry.workspaceId, entry.body, attempts, error.error, error.message, now);
+    return true;
+  }
+}
+
+function openDatabase(file: string, synchronous: string): DatabaseSync {
+  try {
+    const db = new DatabaseSync(file);
+    db.exec(`PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = ${synchronous}; PRAGMA temp_store = MEMORY;`);
+    db.exec(SCHEMA);
+    return db;
+  } catch (cause) {
+    throw fault('ConfigurationError', {
+      message: `The event log '${file}' (BUS_URL, DATA_DIR) cannot be opened: ${(cause as Error).message}`,
+      data: { variable: 'BUS_URL' },
+      cause,
+    });
+  }
+}
+
+function prepareAll(db: DatabaseSync) {
+  const statements = {
+    version: 'PRAGMA data_version',
+    last: "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'log'), 0) AS seq",
+    size: 'SELECT (SELECT max(seq) FROM log) - (SELECT min(seq) FROM log) + 1 AS size',
+    insert: 'INSERT INTO log (shard, id, topic, workspace, grp, at, body) VALUES (?, ?, ?, ?, ?, ?, ?)',
+    after: 'SELECT * FROM log WHERE seq > ? ORDER BY seq LIMIT ?',
+    read: 'SELECT * FROM log WHERE shard = ? AND seq > ? ORDER BY seq LIMIT ?',
+    one: 'SELECT * FROM log WHERE seq = ?',
+    find: 'SELECT seq FROM log WHERE id = ? AND shard = ? ORDER BY seq LIMIT 1',
+    groupCount: 'SELECT count(*) AS n FROM cursors',
+    groups: 'SELECT DISTINCT grp FROM cursors ORDER BY grp',
+    register: "INSERT OR IGNORE INTO cursors (grp, shard, cursor, owner, expires, epoch) VALUES (?, ?, 0, '', 0, 0)",
+    beat: 'INSERT OR REPLACE INTO members (grp, member, expires) VALUES (?, ?, ?)',
+    sweepMembers: 'DELETE FROM members WHERE expires <= ?',
+    members: 'SELECT member FROM members WHERE grp = ? ORDER BY member',
+    leave: 'DELETE FROM members WHERE grp = ? AND member = ?',
+    cursor: 'SELECT * FROM cursors WHERE grp = ? AND shard = ?',
+    take: 'UPDATE cursors SET owner = ?, expires = ?, epoch = epoch + 1 WHERE grp = ? AND shard = ?',
+    renew: 'UPDATE cursors SET expires = ? WHERE grp = ? AND shard = ? AND owner = ?',
+    release: "UPDATE cursors SET owner = '', expires = 0 WHERE grp = ? AND shard = ? AND owner = ?",
+    advance: 'UPDATE cursors SET cursor = ? WHERE grp = ? AND shard = ? AND owner = ?',
+    ahead: 'SELECT seq FROM ahead WHERE grp = ? AND shard = ?',
+    addAhead: 'INSERT OR IGNORE INTO ahead (grp, shard, seq) VALUES (?, ?, ?)',
+    forgetAhead: 'DELETE FROM ahead WHERE grp = ? AND shard = ? AND seq = ?',
+    aheadCount: 'SELECT count(*) AS ahead FROM ahead WHERE grp = ?',
+    failures: 'SELECT * FROM failures WHERE grp = ? AND shard = ?',
+    addFailure: 'INSERT OR REPLACE INTO failures (grp, shard, seq, attempts, crashes, due) VALUES (?, ?, ?, ?, ?, ?)',
+    forgetFailure: 'DELETE FROM failures WHERE grp = ? AND shard = ? AND seq = ?',
+    addDead:
+      'INSERT INTO dead (grp, shard, id, topic, workspace, body, attempts, error, message, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
+    bury: 'DELETE FROM dead WHERE n = ?',
+    deadCount: 'SELECT count(*) AS dead FROM dead WHERE grp = ?',
+    floor: 'SELECT min(cursor) AS floor FROM cursors WHERE shard = ?',
+    trim: 'DELETE FROM log WHERE shard = ? AND seq <= ? AND at < ? AND seq IN (SELECT seq FROM log WHERE shard = ? ORDER BY seq LIMIT ?)',
+    backlog: `SELECT coalesce(sum(n), 0) AS entries, min(oldest) AS oldest FROM (
+      SELECT count(log.seq) AS n, min(log.at) AS oldest FROM cursors LEFT JOIN log ON log.shard = cursors.shard AND log.seq > cursors.cursor
+        AND (log.grp = '' OR log.grp = ?) WHERE cursors.grp = ? GROUP BY cursors.shard)`,
+  } as const;
+  return Object.fromEntries(Object.entries(statements).map(([name, text]) => [name, db.prepare(text)])) as Record<
+    keyof typeof statements,
+    StatementSync
+  >;
+}
+
+function entryOf(row: Row): Entry {
+  return {
+    position: String(row.seq),
+    shard: Number(row.shard),
+    id: String(row.id),
+    topic: String(row.topic),
+    workspaceId: String(row.workspace),
+    group: String(row.grp),
+    body: String(row.body),
+  };
+}
+
+function deathOf(row: Row): StoredDeath {
+  return {
+    id: String(row.n),
+    group: String(row.grp),
+    entry: {
+      shard: Number(row.shard),
+      id: String(row.id),
+      topic: String(row.topic),
+      workspaceId: String(row.workspace),
+      group: '',
+      body: String(row.body),
+    },
+    attempts: Number(row.attempts),
+    error: { error: String(row.error), message: String(row.message) },
+    diedAt: new Date(Number(row.at)).toISOString(),
+  };
+}
