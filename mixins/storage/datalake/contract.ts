@@ -15,8 +15,8 @@ export type Condition =
   | { field: string; op: 'eq' | 'ne' | 'gt' | 'gte' | 'lt' | 'lte'; value: string | number | boolean | null }
   | { field: string; op: 'in'; values: (string | number | boolean | null)[] }
   | { field: string; op: 'prefix' | 'suffix' | 'regex' | 'wildcard'; value: string }
-  /** `exists`: present and not empty (`""`, null, 0 and false are empty when `truthy`). */
-  | { field: string; op: 'exists' | 'empty' }
+  /** `exists`: present and not null; with `truthy`, `""`, 0 and false count as empty too. `empty` is the opposite. */
+  | { field: string; op: 'exists' | 'empty'; truthy?: boolean }
   | { text: string };
 
 export interface SearchRequest {
@@ -33,6 +33,7 @@ export interface SearchRequest {
   afterId?: string;
   /** Aggregations in the subset of Elasticsearch's language listed in docs/protocol.md. */
   aggs?: Record<string, unknown>;
+  /** true: counted exactly · absent: counted up to 10 000 · false: not counted, `total` is the number of events returned. */
   trackTotal?: boolean;
 }
 

@@ -1,0 +1,299 @@
+/**
+ * sqlite.engine — the tables of the embedded event history and the statements on them. Synchronous: sqlite.ts decides on which thread it runs.
+ *
+ * `events` holds one narrow row per event (the fields people search by), `bodies` its JSON text, `words` (FTS5) its words. The three share `seq`.
+ * Narrow rows keep counts and aggregations away from the payloads.
+ */
+import { mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import { eventWords, globMatches, type Test, textOf, valueAt } from '../../../filters/condition.ts';
+import { fault } from '../../../shared/errors.ts';
+import type { PrismeEvent } from '../../../shared/event.ts';
+import { type AggregationTree, aggregate, parseAggregations } from '../aggregations.ts';
+import type { SearchRequest, SearchResult } from '../contract.ts';
+import { sqliteRows } from './sqlite.rows.ts';
+import { COLUMNS, columnOf, jsonPath, newBuild, type SqlValue, sqlOf } from './sqlite.where.ts';
+
+const SCHEMA = `
+  CREATE TABLE IF NOT EXISTS events (seq INTEGER PRIMARY KEY, ${COLUMNS.map(({ name }) => name).join(', ')}, odd);
+  CREATE TABLE IF NOT EXISTS bodies (seq INTEGER PRIMARY KEY, body TEXT NOT NULL);
+  CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5(word, content = '', contentless_delete = 1, detail = none, tokenize = "unicode61 remove_diacritics 0");
+  CREATE UNIQUE INDEX IF NOT EXISTS events_id ON events (id);
+  CREATE INDEX IF NOT EXISTS events_time ON events (ws, ts, type, depth);
+  CREATE INDEX IF NOT EXISTS events_type ON events (ws, type, ts);
+  CREATE INDEX IF NOT EXISTS events_corr ON events (corr, ts);
+  CREATE INDEX IF NOT EXISTS events_user ON events (ws, usr, ts) WHERE usr IS NOT NULL;
+  CREATE INDEX IF NOT EXISTS events_session ON events (ws, ses, ts) WHERE ses IS NOT NULL;
+  CREATE INDEX IF NOT EXISTS events_topic ON events (ws, ttopic, ts) WHERE ttopic IS NOT NULL;
+  CREATE INDEX IF NOT EXISTS events_target ON events (ws, tuser, ts) WHERE tuser IS NOT NULL;
+  CREATE INDEX IF NOT EXISTS events_age ON events (ts);
+`;
+
+const MAX_LIMIT = 10_000;
+const COUNTED_AT_MOST = 10_000;
+
+export interface SqliteEngine {
+  store(events: PrismeEvent[]): { refused: { event: PrismeEvent; reason: string }[] };
+  search(request: SearchRequest): SearchResult;
+  get(workspaceId: string, id: string): PrismeEvent | null;
+  remove(selection: { workspaceId?: string; before?: string; userId?: string; types?: string[] }): number;
+  usage(workspaceId?: string): { workspaceId: string; events: number; bytes: number }[];
+  close(): void;
+}
+
+/** Value of a column for an event, and whether the event's own value fits it. */
+function fit(event: PrismeEvent, { path, kind }: (typeof COLUMNS)[number]): { value: SqlValue; fits: boolean } {
+  const found = valueAt(event, path);
+  if (found === undefined || found === null) return { value: null, fits: true };
+  if (kind === 'moment') return { value: Date.parse(String(found)), fits: true };
+  if (kind === 'number') return typeof found === 'number' ? { value: found, fits: true } : { value: null, fits: false };
+  return { value: textOf(found) ?? null, fits: typeof found === 'string' };
+}
+
+/** Milliseconds in the first ten characters of a ULID, or NaN. */
+function ulidTime(id: string): number {
+  const digits = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
+  if (!/^[0-9A-HJKMNP-TV-Z]{26}$/.test(id)) return NaN;
+  return [...id.slice(0, 10)].reduce((time, digit) => time * 32 + digits.indexOf(digit), 0);
+}
+
+/** @param file path, or `:memory:` */
+export function openSqliteEngine(file: string, { readOnly = false } = {}): SqliteEngine {
+  if (file !== ':memory:' && !readOnly) mkdirSync(dirname(file), { recursive: true });
+  const db = new DatabaseSync(file, { readOnly, timeout: 15_000 });
+  if (!readOnly) {
+    db.exec('PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;');
+    db.exec(SCHEMA);
+  }
+  // FULL: a stored event survives a power cut; the cost is one flush per batch, not per event.
+  db.exec('PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -32000; PRAGMA mmap_size = 268435456;');
+
+  let tests: Test[] = [];
+  let lastText: string | undefined;
+  let lastEvent: object = {};
+  db.function('event_matches', (k: unknown, body: unknown) => {
+    if (body !== lastText) {
+      lastText = body as string;
+      lastEvent = JSON.parse(lastText);
+    }
+    return (tests[k as number] as Test)(lastEvent) ? 1 : 0;
+  });
+  db.function('text_globs', (pattern: unknown, text: unknown) =>
+    typeof text === 'string' && globMatches(pattern as string, text) ? 1 : 0,
+  );
+  db.function('text_matches', (k: unknown, value: unknown) => ((tests[k as number] as Test)({ value }) ? 1 : 0));
+
+  const statements = new Map<string, StatementSync>();
+  const prepare = (sql: string): StatementSync => {
+    let found = statements.get(sql);
+    if (found) return found;
+    if (statements.size > 300) statements.clear();
+    statements.set(sql, (found = db.prepare(sql)));
+    return found;
+  };
+
+  function transaction<T>(work: () => T): T {
+    db.exec('BEGIN IMMEDIATE');
+    try {
+      const result = work();
+      db.exec('COMMIT');
+      return result;
+    } catch (error) {
+      db.exec('ROLLBACK');
+      throw error;
+    }
+  }
+
+  const insertSql = `INSERT INTO events (${COLUMNS.map(({ name }) => name).join(', ')}, odd) VALUES (${COLUMNS.map(() => '?').join(', ')}, ?) ON CONFLICT (id) DO NOTHING`;
+
+  function storeOne(event: PrismeEvent): void {
+    const values: SqlValue[] = [];
+    let odd = 0;
+    for (const column of COLUMNS) {
+      const { value, fits } = fit(event, column);
+      values.push(value);
+      if (!fits && column.loose) odd = 1;
+    }
+    if (!Number.isFinite(values[3])) throw new Error('createdAt is not a date');
+    const { changes, lastInsertRowid } = prepare(insertSql).run(...values, odd);
+    if (Number(changes) === 0) return;
+    prepare('INSERT INTO bodies (seq, body) VALUES (?, ?)').run(lastInsertRowid, JSON.stringify(event));
+    prepare('INSERT INTO words (rowid, word) VALUES (?, ?)').run(lastInsertRowid, [...eventWords(event)].join(' '));
+  }
+
+  /** One event per savepoint, so that a bad one does not take its batch along. */
+  function storeEach(events: PrismeEvent[]): { event: PrismeEvent; reason: string }[] {
+    const refused: { event: PrismeEvent; reason: string }[] = [];
+    for (const event of events) {
+      db.exec('SAVEPOINT one');
+      try {
+        storeOne(event);
+      } catch (error) {
+        db.exec('ROLLBACK TO one');
+        if (isOutage(error)) throw error;
+        refused.push({ event, reason: (error as Error).message });
+      }
+      db.exec('RELEASE one');
+    }
+    return refused;
+  }
+
+  const parse = (row: unknown): PrismeEvent => JSON.parse((row as { body: string }).body);
+
+  /** Chronological position of an event, stored or not. */
+  function position(id: string, name: string): [number, string] {
+    const row = prepare('SELECT ts FROM events WHERE id = ?').get(id) as { ts: number } | undefined;
+    const ts = row?.ts ?? ulidTime(id);
+    if (!Number.isFinite(ts)) throw fault('BadParametersError', { message: `'${name}' is not the id of an event.` });
+    return [ts, id];
+  }
+
+  function orderBy(sort: NonNullable<SearchRequest['sort']>, params: SqlValue[]): { sql: string; needsBody: boolean } {
+    let needsBody = false;
+    const keys = sort.map(({ field, order }) => {
+      const direction = order === 'asc' ? 'ASC' : 'DESC';
+      const own = columnOf(field);
+      if (own) return `e.${own.name} ${direction}`;
+      const path = jsonPath(field.split('.'));
+      if (path === null) throw fault('SearchError', { message: `Events cannot be sorted by '${field}'.` });
+      needsBody = true;
+      params.push(path);
+      return `(b.body ->> ?) ${direction}`;
+    });
+    if (!sort.some(({ field }) => field === 'id')) keys.push(`e.id ${sort[0]?.order === 'asc' ? 'ASC' : 'DESC'}`);
+    return { sql: keys.join(', '), needsBody };
+  }
+
+  function search(request: SearchRequest): SearchResult {
+    const { limit: wanted = 50, page = 0, trackTotal } = request;
+    const limit = Math.min(wanted, MAX_LIMIT);
+    tests = [];
+    const build = newBuild(tests);
+    const parts: string[] = [];
+    if (request.workspaceId !== undefined) {
+      build.params.push(request.workspaceId);
+      parts.push('e.ws = ?');
+    }
+    for (const condition of [request.where, request.readable]) if (condition) parts.push(sqlOf(condition, build));
+    const where = parts.length === 0 ? '1' : parts.join(' AND ');
+    const base = { where, params: build.params, needsBody: build.needsBody };
+    const from = (needsBody: boolean) => `events e${needsBody ? ' CROSS JOIN bodies b ON b.seq = e.seq' : ''}`;
+
+    const events: PrismeEvent[] = [];
+    let hasMore = false;
+    if (limit > 0) {
+      const params = [...base.params];
+      let windowed = where;
+      for (const [id, name, sign] of [
+        [request.beforeId, 'beforeId', '<'],
+        [request.afterId, 'afterId', '>'],
+      ] as const) {
+        if (!id) continue;
+        const [ts, tie] = position(id, name);
+        windowed += ` AND e.ts ${sign}= ? AND (e.ts, e.id) ${sign} (?, ?)`;
+        params.push(ts, ts, tie);
+      }
+      const order = orderBy(request.sort?.length ? request.sort : [{ field: 'createdAt', order: 'desc' }], params);
+      // Rows are chosen and sorted by their narrow part; the bodies of the page are read afterwards.
+      const chosen = `SELECT e.seq FROM ${from(base.needsBody || order.needsBody)} WHERE ${windowed} ORDER BY ${order.sql} LIMIT ? OFFSET ?`;
+      const rows = prepare(chosen).all(...params, limit + 1, page * limit) as { seq: number }[];
+      hasMore = rows.length > limit;
+      const body = prepare('SELECT body FROM bodies WHERE seq = ?');
+      for (const { seq } of rows.slice(0, limit)) events.push(parse(body.get(seq)));
+    }
+    const result: SearchResult = { total: events.length, events };
+    if (hasMore && events.length > 0) result.nextCursor = events.at(-1)?.id;
+    const counted =
+      trackTotal === true || (trackTotal !== false && (hasMore || page > 0 || limit === 0 || request.beforeId || request.afterId));
+    if (counted) {
+      const cap = trackTotal === true ? '' : ` LIMIT ${COUNTED_AT_MOST}`;
+      const sql = `SELECT count(*) AS total FROM (SELECT 1 FROM ${from(base.needsBody)} WHERE ${where}${cap})`;
+      result.total = (prepare(sql).get(...base.params) as { total: number }).total;
+    }
+    if (request.aggs) {
+      const tree: AggregationTree = parseAggregations(request.aggs);
+      const rows = sqliteRows({ prepare, tests, base, from });
+      result.aggs = aggregate(tree, rows);
+    }
+    return result;
+  }
+
+  function removeRows(where: string, params: SqlValue[]): number {
+    let removed = 0;
+    for (;;) {
+      // In slices, so that writers and the log file are not held up by one huge deletion.
+      const rows = transaction(() => {
+        const chosen = prepare(`SELECT seq FROM events e WHERE ${where} LIMIT 5000`).all(...params) as { seq: number }[];
+        for (const { seq } of chosen) {
+          prepare('DELETE FROM words WHERE rowid = ?').run(seq);
+          prepare('DELETE FROM bodies WHERE seq = ?').run(seq);
+          prepare('DELETE FROM events WHERE seq = ?').run(seq);
+        }
+        return chosen.length;
+      });
+      removed += rows;
+      if (rows === 0) break;
+    }
+    if (removed > 0) {
+      // The space goes back to the file system, not only to the file.
+      db.exec("INSERT INTO words (words) VALUES ('optimize')");
+      db.exec('PRAGMA incremental_vacuum');
+      db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+    }
+    return removed;
+  }
+
+  return {
+    store: (events) => ({ refused: transaction(() => storeBatch(events)) }),
+    search,
+    get(workspaceId, id) {
+      const row = prepare('SELECT b.body FROM events e JOIN bodies b ON b.seq = e.seq WHERE e.id = ? AND e.ws = ?').get(id, workspaceId);
+      return row ? parse(row) : null;
+    },
+    remove({ workspaceId, before, userId, types }) {
+      const parts: string[] = [];
+      const params: SqlValue[] = [];
+      const add = (sql: string, ...values: SqlValue[]) => {
+        parts.push(sql);
+        params.push(...values);
+      };
+      if (workspaceId !== undefined) add('e.ws = ?', workspaceId);
+      if (before !== undefined) add('e.ts < ?', Date.parse(before));
+      if (userId !== undefined) add('(e.usr = ? OR e.tuser = ?)', userId, userId);
+      if (types !== undefined) add(`e.type IN (${types.map(() => '?').join(',')})`, ...types);
+      if (parts.length === 0) throw fault('BadParametersError', { message: 'Nothing selects the events to remove.' });
+      return removeRows(parts.join(' AND '), params);
+    },
+    usage(workspaceId) {
+      const filter = workspaceId === undefined ? 'ws IS NOT NULL' : 'ws = ?';
+      const rows = prepare(
+        `SELECT ws AS workspaceId, count(*) AS events, coalesce(sum(bytes), 0) AS bytes FROM events WHERE ${filter} GROUP BY ws`,
+      ).all(...(workspaceId === undefined ? [] : [workspaceId]));
+      return rows.map((row) => ({ ...row })) as { workspaceId: string; events: number; bytes: number }[];
+    },
+    close: () => db.close(),
+  };
+
+  /** The whole batch in one go; when one event fails, each on its own. */
+  function storeBatch(events: PrismeEvent[]): { event: PrismeEvent; reason: string }[] {
+    db.exec('SAVEPOINT batch');
+    try {
+      for (const event of events) storeOne(event);
+      db.exec('RELEASE batch');
+      return [];
+    } catch (error) {
+      db.exec('ROLLBACK TO batch');
+      db.exec('RELEASE batch');
+      if (isOutage(error)) throw error;
+      return storeEach(events);
+    }
+  }
+}
+
+/** Failures of the store itself (disk full, locked, I/O), against those of one event. */
+function isOutage(error: unknown): boolean {
+  const code = (error as { errcode?: number }).errcode;
+  // @see https://www.sqlite.org/rescode.html: BUSY, LOCKED, NOMEM, READONLY, IOERR, CORRUPT, FULL, CANTOPEN
+  return code !== undefined && [5, 6, 7, 8, 10, 11, 13, 14].includes(code & 0xff);
+}
