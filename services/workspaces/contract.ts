@@ -26,7 +26,10 @@ export interface ModelAnswer {
   config: { schema?: JsonObject; block?: string; value?: JsonObject };
   automations: Record<string, JsonObject>;
   imports: Record<string, JsonObject>;
-  /** Encrypted with the key ring (mixins/shared/keyring.ts): opened in the runtime only. Absent for apps. */
+  /**
+   * Encrypted with the key ring (mixins/shared/keyring.ts) for the place `secret/<workspace id>/<name>` (the aad): opened in the runtime only.
+   * The text inside is the value itself for `string`, its JSON text for the other types. Absent for apps.
+   */
   secrets?: Record<string, { type: 'string' | 'number' | 'boolean' | 'object'; sealed: string }>;
   /** Other index fields (labels, description, blocks, …), read-only in `$workspace`. */
   [other: string]: unknown;

@@ -289,8 +289,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
         steps.push({ do: 'write', key, text: old ? editYaml(old.body.toString('utf8'), content.value, path) : writeYaml(content.value) });
       }
     }
-    if (changed.size > 0 || snapshot.meta.origin)
-      steps.push({ do: 'write', key: `${folder}/${META_FILE}`, text: `${JSON.stringify(snapshot.meta)}\n` });
+    if (isMetaChanged) steps.push({ do: 'write', key: `${folder}/${META_FILE}`, text: `${JSON.stringify(snapshot.meta)}\n` });
     return steps;
   }
 

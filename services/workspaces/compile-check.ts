@@ -1,0 +1,60 @@
+/**
+ * compile-check — what the runtime's compiler says of automations about to be saved, so that a saved file is a runnable file.
+ * Structural faults were refused before (dsul/automation.ts). When no runtime answers in time the save goes on, with a warning that says so.
+ */
+import { SECOND } from '../../mixins/shared/clock.ts';
+import { fault, isFault } from '../../mixins/shared/errors.ts';
+import type { JsonObject } from '../../mixins/shared/json.ts';
+import type { Finding } from './dsul/automation.ts';
+import type { Call, Self } from './editing.mixin.ts';
+
+const PATIENCE_MS = 5 * SECOND;
+const MAX_SHOWN = 200;
+
+/**
+ * Findings by automation slug.
+ * @throws InvalidWorkspaceError when the compiler found errors (`details.problems`), unless `isLenient`
+ */
+export async function compileCheck(
+  self: Self,
+  ctx: Call<any>,
+  workspaceId: string,
+  automations: Record<string, JsonObject>,
+  { isLenient = false } = {},
+): Promise<Finding[]> {
+  if (Object.keys(automations).length === 0) return [];
+  const findings = await ask(self, ctx, workspaceId, automations);
+  const errors = findings.filter((finding) => finding.severity === 'error');
+  if (errors.length > 0 && !isLenient)
+    throw fault('InvalidWorkspaceError', {
+      message: errors
+        .slice(0, 5)
+        .map(({ message, place }) => `${place?.path ?? ''}: ${message}`)
+        .join('\n'),
+      data: { problems: errors.slice(0, MAX_SHOWN) },
+    });
+  return findings.slice(0, MAX_SHOWN);
+}
+
+async function ask(self: Self, ctx: Call<any>, workspaceId: string, automations: Record<string, JsonObject>): Promise<Finding[]> {
+  try {
+    const answer = await ctx.call<unknown, any>('runtime.check', { workspaceId, automations }, {
+      meta: self.systemMeta(self.identityOf(ctx).correlationId),
+      timeout: PATIENCE_MS,
+      retries: 0,
+    } as never);
+    const problems = Array.isArray(answer) ? answer : (answer as { problems?: unknown } | null)?.problems;
+    return Array.isArray(problems) ? (problems as Finding[]) : [];
+  } catch (error) {
+    if (isFault(error, 'InvalidWorkspaceError')) throw error;
+    self.logger.debug(`runtime.check did not answer: ${(error as Error).message}`);
+    return [
+      {
+        severity: 'warning',
+        code: 'not-compiled',
+        message: 'The runtime could not be asked whether this compiles; only its structure was checked.',
+        place: { path: '' },
+      },
+    ];
+  }
+}

@@ -1,0 +1,270 @@
+/**
+ * workspaces — owns workspaces: their index (name, slug, config, blocks, …), who may see them, their life from creation to deletion.
+ *
+ * State   row `workspaces/<id>` and the tree `workspaces/<id>/` (store/, dsul/layout.ts); changed through the store only.
+ * Emits   `workspaces.created|updated|configured|blocks.updated|events.updated|deleted|duplicated`, `workspaces.security.updated`.
+ * Calls   nobody.
+ */
+import type { ServiceSchema } from 'moleculer';
+import { fault } from '../../mixins/shared/errors.ts';
+import { shortId } from '../../mixins/shared/ids.ts';
+import { isPlainObject, type JsonObject } from '../../mixins/shared/json.ts';
+import type { AccessAnswer, ModelAnswer, ResolveAnswer, RevisionsAnswer } from './contract.ts';
+import { editedIndex, newIndex } from './create.ts';
+import { checkedIndex, configProblems } from './dsul/index-file.ts';
+import { CURRENT } from './dsul/layout.ts';
+import { defaultSecurity } from './dsul/security-file.ts';
+import { type Call, editing, etagOf, type Self } from './editing.mixin.ts';
+import { listLabels, listWorkspaces } from './listing.ts';
+import { accessOf, modelOf } from './models.ts';
+import { readModel } from './read-model.ts';
+import { removeWorkspace } from './removal.ts';
+import { statusOf } from './status.ts';
+import { treesIn } from './store/adopt.ts';
+import type { WorkspaceRow, WriteLock } from './store/rows.ts';
+
+type Named = { workspaceId: string; query?: Record<string, any>; body?: any };
+
+const workspaces: ServiceSchema<any, any> = {
+  name: 'workspaces',
+  mixins: [editing()],
+
+  actions: {
+    /** GET /workspaces: rows the caller may read. Header `x-total-count`. */
+    list: {
+      visibility: 'published',
+      identity: 'required',
+      handler(this: Self, ctx: Call<Named>) {
+        return listWorkspaces(this, ctx, ctx.params.query ?? {});
+      },
+    },
+
+    /** GET /workspaces/labels: all labels of the workspaces the caller may read. */
+    labels: {
+      visibility: 'published',
+      identity: 'required',
+      handler(this: Self, ctx: Call<Named>) {
+        return listLabels(this, ctx, ctx.params.query ?? {});
+      },
+    },
+
+    /** POST /workspaces. @throws RequestValidationError · InvalidSlugError · AlreadyUsedError */
+    create: {
+      visibility: 'published',
+      identity: 'required',
+      async handler(this: Self, ctx: Call<Named>): Promise<JsonObject> {
+        (await this.abilityOf(ctx)).assert('create', 'workspaces', {});
+        const author = this.author(ctx);
+        const { row, index } = newIndex(checkedIndex(ctx.params.body ?? {}), author, shortId(7), new Date().toISOString());
+        const security = defaultSecurity();
+        await this.store.create(row, author, (draft) => {
+          draft.putIndex(index);
+          draft.putSecurity(security);
+          draft.event('workspaces.created', { workspace: index });
+          draft.event('workspaces.security.updated', { security });
+        });
+        return { ...index, createdAt: row.createdAt, createdBy: row.createdBy };
+      },
+    },
+
+    /** GET /workspaces/:workspaceId. @throws InvalidVersionError */
+    get: {
+      visibility: 'published',
+      identity: 'required',
+      params: { workspaceId: 'string' },
+      async handler(this: Self, ctx: Call<Named>): Promise<JsonObject> {
+        const { id } = await this.allowed(ctx, ctx.params.workspaceId, 'read');
+        const version = ctx.params.query?.version as string | undefined;
+        const { row, snapshot: current } = await this.store.current(id);
+        const snapshot = version && version !== CURRENT ? await this.store.version(id, version) : current;
+        this.setHeaders(ctx, { etag: etagOf(snapshot.meta.index?.checksum ?? '') });
+        return readModel(this.store, row, snapshot);
+      },
+    },
+
+    /** PATCH /workspaces/:workspaceId: top-level keys replaced, `null` removes one. @throws … · AlreadyUsedError · PreconditionFailed */
+    update: {
+      visibility: 'published',
+      identity: 'required',
+      params: { workspaceId: 'string' },
+      async handler(this: Self, ctx: Call<Named>): Promise<JsonObject> {
+        const fields = checkedIndex(ctx.params.body ?? {});
+        const row = await this.allowed(ctx, ctx.params.workspaceId, 'update');
+        if (fields.repositories !== undefined) {
+          const { snapshot } = await this.store.current(row.id);
+          if (JSON.stringify(fields.repositories) !== JSON.stringify(snapshot.index.repositories))
+            await this.authorize(ctx, row.id, 'manage_repositories', 'workspaces', row);
+        }
+        return this.edit(ctx, row.id, { action: 'update' }, async (draft) => {
+          this.assertMatch(ctx, draft.before.meta.index?.checksum, draft.index);
+          const index = await editedIndex(this.store, draft, fields);
+          return { ...index, id: row.id };
+        });
+      },
+    },
+
+    /** DELETE /workspaces/:workspaceId: everything of it goes, except apps published from it. */
+    remove: {
+      visibility: 'published',
+      identity: 'required',
+      params: { workspaceId: 'string' },
+      async handler(this: Self, ctx: Call<Named>): Promise<{ id: string }> {
+        const { id } = await this.allowed(ctx, ctx.params.workspaceId, 'delete');
+        await this.store.remove(id, this.author(ctx), (draft) => removeWorkspace(draft));
+        return { id };
+      },
+    },
+
+    /** GET /workspaces/:workspaceId/config */
+    getConfig: {
+      visibility: 'published',
+      identity: 'required',
+      params: { workspaceId: 'string' },
+      async handler(this: Self, ctx: Call<Named>): Promise<unknown> {
+        const { id } = await this.allowed(ctx, ctx.params.workspaceId, 'read');
+        const snapshot = await this.store.version(id, (ctx.params.query?.version as string | undefined) ?? CURRENT);
+        return snapshot.index.config ?? {};
+      },
+    },
+
+    /** PATCH /workspaces/:workspaceId/config: replaces those of `schema`, `block`, `value` that are sent. */
+    patchConfig: {
+      visibility: 'published',
+      identity: 'required',
+      params: { workspaceId: 'string' },
+      handler(this: Self, ctx: Call<Named>): Promise<unknown> {
+        const sent = ctx.params.body ?? {};
+        const problems = configProblems(sent);
+        if (problems.length > 0)
+          throw fault('RequestValidationError', {
+            message: problems.map(({ path, message }) => `${path} ${message}`).join('; '),
+            data: { problems },
+          });
+        return this.edit(ctx, ctx.params.workspaceId, { action: 'update' }, async (draft) => {
+          this.assertMatch(ctx, draft.before.meta.index?.checksum, draft.index);
+          const config = { ...(isPlainObject(draft.index.config) ? draft.index.config : {}), ...sent };
+          await editedIndex(this.store, draft, checkedIndex({ config }));
+          return config;
+        });
+      },
+    },
+
+    /** GET /workspaces/:workspaceId/status: unreadable files, and what changed since the last import or export. */
+    status: {
+      visibility: 'published',
+      identity: 'required',
+      params: { workspaceId: 'string' },
+      async handler(this: Self, ctx: Call<Named>): Promise<JsonObject> {
+        const { id } = await this.allowed(ctx, ctx.params.workspaceId, 'read');
+        return statusOf((await this.store.current(id)).snapshot);
+      },
+    },
+
+    /** POST /workspaces/:workspaceId/writeLock `{ reason? }`: modifications are refused with WorkspaceLocked until it is removed or 30 minutes passed. */
+    lock: {
+      visibility: 'published',
+      identity: 'required',
+      params: { workspaceId: 'string' },
+      handler(this: Self, ctx: Call<Named>): Promise<{ writeLock: WriteLock }> {
+        const reason = typeof ctx.params.body?.reason === 'string' ? ctx.params.body.reason.slice(0, 200) : 'manual';
+        return this.edit(ctx, ctx.params.workspaceId, { action: 'manage_security' }, (draft) => {
+          const writeLock = { lockedAt: draft.now, ...(draft.author.userId ? { lockedBy: draft.author.userId } : {}), reason };
+          draft.setRow({ writeLock });
+          return { writeLock };
+        });
+      },
+    },
+
+    /** DELETE /workspaces/:workspaceId/writeLock */
+    unlock: {
+      visibility: 'published',
+      identity: 'required',
+      params: { workspaceId: 'string' },
+      handler(this: Self, ctx: Call<Named>): Promise<{ id: string }> {
+        return this.edit(ctx, ctx.params.workspaceId, { action: 'manage_security', ignoreLock: true }, (draft) => {
+          if (draft.row.writeLock) draft.setRow({ writeLock: undefined } as unknown as Partial<WorkspaceRow>);
+          return { id: draft.row.id };
+        });
+      },
+    },
+
+    /** Everything needed to judge a caller in a workspace. */
+    access: {
+      visibility: 'public',
+      identity: 'system',
+      params: { workspaceId: 'string' },
+      async handler(this: Self, ctx: Call<Named>): Promise<AccessAnswer> {
+        return accessOf(this.store, await this.idOf(ctx.params.workspaceId));
+      },
+    },
+
+    /** Everything the runtime compiles. @throws ObjectNotFoundError · SuspendedWorkspaceError */
+    model: {
+      visibility: 'public',
+      identity: 'system',
+      params: { workspaceId: 'string' },
+      async handler(this: Self, ctx: Call<Named>): Promise<ModelAnswer> {
+        return modelOf(this.store, await this.idOf(ctx.params.workspaceId));
+      },
+    },
+
+    /** Present revision of each known one of `workspaceIds`. */
+    revisions: {
+      visibility: 'public',
+      identity: 'system',
+      async handler(this: Self, ctx: Call<{ workspaceIds?: string[] }>): Promise<RevisionsAnswer> {
+        const ids = ctx.params.workspaceIds ?? [];
+        const rows = ids.length > 0 ? await this.store.documents.find<WorkspaceRow>('workspaces', { id: { $in: ids } }) : [];
+        return Object.fromEntries(rows.filter((row) => !row.deletedAt).map((row) => [row.id, row.revision]));
+      },
+    },
+
+    /** Id of `slug:<slug>` or an id. @throws ObjectNotFoundError */
+    resolve: {
+      visibility: 'public',
+      identity: 'system',
+      params: { workspaceId: 'string' },
+      async handler(this: Self, ctx: Call<Named>): Promise<ResolveAnswer> {
+        return { id: (await this.store.row(await this.idOf(ctx.params.workspaceId))).id };
+      },
+    },
+
+    /** Ids of all workspaces, registered ones only with `registered`; pages of 2000 after `after`. For schedules, the registry, maintenance. */
+    ids: {
+      visibility: 'public',
+      identity: 'system',
+      async handler(
+        this: Self,
+        ctx: Call<{ after?: string; registered?: boolean }>,
+      ): Promise<{ id: string; slug: string; name: string; revision: number }[]> {
+        const { after = '', registered } = ctx.params;
+        const rows = await this.store.documents.find<WorkspaceRow>('workspaces', {
+          id: { $gt: after },
+          ...(registered ? { registerWorkspace: true } : {}),
+        });
+        return rows.filter((row) => !row.deletedAt).map(({ id, slug, name, revision }) => ({ id, slug, name, revision }));
+      },
+    },
+
+    /** Opens every tree of an existing data directory that has no row yet; returns their ids. */
+    adopt: {
+      visibility: 'public',
+      identity: 'system',
+      async handler(this: Self): Promise<string[]> {
+        const adopted: string[] = [];
+        for (const id of await treesIn(this.store.files)) {
+          if (await this.store.documents.get('workspaces', id)) continue;
+          if (await this.store.findRow(id)) adopted.push(id);
+        }
+        return adopted;
+      },
+    },
+  },
+
+  async started(this: Self) {
+    const finished = await this.store.recover();
+    if (finished > 0) this.logger.info(`Finished ${finished} change(s) a former process had committed.`);
+  },
+};
+
+export default workspaces;
