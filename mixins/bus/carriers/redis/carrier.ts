@@ -1,0 +1,430 @@
+/**
+ * redis — the log of a cluster: one stream per shard, and beside it, under the same hash tag, the state of each consumer group. Delivery is ours (leases,
+ * cursors, lanes), so no Redis consumer group, no pending list, nothing to claim: see docs/protocol.md for why. Works with Redis 6.2 and later.
+ */
+import { randomUUID } from 'node:crypto';
+import { fault } from '../../../shared/errors.ts';
+import {
+  type Backlog,
+  type Carrier,
+  type CarrierOptions,
+  type DeathQuery,
+  type Draft,
+  type Entry,
+  type Follower,
+  type Settlement,
+  START,
+  type StoredDeath,
+} from '../../carrier.ts';
+import { checkDurability, connect } from './connect.ts';
+import { compare, entriesOf, fieldsOf, type RawEntry } from './entries.ts';
+import { keysOf } from './keys.ts';
+import { openReader, type Reader } from './reader.ts';
+
+const SHARDS = 16;
+/** Drafts of this process that Redis has not confirmed; beyond, producers are refused. */
+const MAX_UNCONFIRMED = 50_000;
+/** How often the length of the log is measured while something is written. */
+const MEASURE_MS = 1_000;
+/** The time in an event id and the one in its stream id come from two clocks; `find` looks this far before. */
+const CLOCK_SKEW_MS = 60_000;
+const FIND_LIMIT = 200_000;
+const SCAN_COUNT = 1_000;
+
+interface Pending {
+  drafts: Draft[];
+  resolve: () => void;
+  reject: (error: Error) => void;
+}
+
+export async function open(options: CarrierOptions): Promise<Carrier> {
+  const { logger, maxEntries = 1_000_000, keepMs = 3_600_000, timeoutMs = 10_000 } = options;
+  const { client, isCluster, another } = await connect(options.url, logger);
+  await checkDurability(client, logger);
+  const keys = keysOf(options.namespace);
+  const shards = Array.from({ length: SHARDS }, (_, shard) => shard);
+  const followers = new Set<Follower>();
+  let reader: Promise<Reader> | null = null;
+  let isClosed = false;
+
+  /** Redis answers within the time limit or the caller is told; the command itself may still be carried out. */
+  function within<T>(work: Promise<T>, ms = timeoutMs): Promise<T> {
+    if (isClosed) return Promise.reject(fault('ServiceUnavailable', { message: 'The event bus of this node is closed.' }));
+    let timer: NodeJS.Timeout;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(fault('ServiceUnavailable', { message: 'The Redis of the event bus does not answer.' })), ms);
+    });
+    work.catch(() => {}); // after the time limit nobody listens
+    return Promise.race([work, late]).finally(() => clearTimeout(timer));
+  }
+
+  // ---- writing -----------------------------------------------------------------------------------------------------------------------
+
+  let pending: Pending[] = [];
+  let unconfirmed = 0;
+  let isScheduled = false;
+  let length = 0;
+  let measuredAt = Number.NEGATIVE_INFINITY;
+  let measuring: Promise<void> | null = null;
+
+  function append(drafts: Draft[]): Promise<void> {
+    if (isClosed) return Promise.reject(fault('ServiceUnavailable', { message: 'The event bus of this node is closed.' }));
+    if (unconfirmed + drafts.length > MAX_UNCONFIRMED)
+      return Promise.reject(fault('BusOverloaded', { message: 'Redis does not take events as fast as they are made; retry later.' }));
+    if (isCluster && drafts.some(({ shard }) => shard !== drafts[0]?.shard))
+      return Promise.reject(fault('BrokerError', { message: 'On a Redis Cluster events written together belong to one workspace.' }));
+    unconfirmed += drafts.length;
+    const written = new Promise<void>((resolve, reject) => {
+      pending.push({ drafts, resolve, reject });
+    }).finally(() => {
+      unconfirmed -= drafts.length;
+    });
+    if (!isScheduled) {
+      isScheduled = true;
+      setImmediate(flush);
+    }
+    return within(written);
+  }
+
+  async function flush(): Promise<void> {
+    isScheduled = false;
+    const parts = pending;
+    pending = [];
+    if (performance.now() - measuredAt > MEASURE_MS) {
+      measuring ??= measure();
+      if (length >= maxEntries || measuredAt < 0) await measuring;
+    }
+    if (length >= maxEntries) {
+      for (const part of parts) part.reject(fault('BusOverloaded', { data: { maxEntries } }));
+      return;
+    }
+    // What one turn of the event loop wrote leaves in one packet, in order; several drafts of one call stand or fall together.
+    const singles = parts.filter(({ drafts }) => drafts.length === 1);
+    const isMixed = singles.length < parts.length;
+    if (!isCluster && !isMixed) return writeSingles(singles);
+    for (const part of parts) void writeTogether(part);
+  }
+
+  async function writeSingles(parts: Pending[]): Promise<void> {
+    const pipeline = client.pipeline();
+    for (const { drafts } of parts) {
+      const draft = drafts[0] as Draft;
+      pipeline.xadd(keys.log(draft.shard), '*', ...fieldsOf(draft));
+    }
+    try {
+      const answers = (await pipeline.exec()) ?? [];
+      parts.forEach((part, i) => {
+        const error = answers[i]?.[0];
+        if (error) part.reject(refusalOf(error));
+        else part.resolve();
+      });
+      length += parts.length;
+    } catch (error) {
+      for (const part of parts) part.reject(refusalOf(error as Error));
+    }
+  }
+
+  async function writeTogether({ drafts, resolve, reject }: Pending): Promise<void> {
+    try {
+      const first = drafts[0] as Draft;
+      if (drafts.length === 1) await client.xadd(keys.log(first.shard), '*', ...fieldsOf(first));
+      else {
+        const transaction = client.multi();
+        for (const draft of drafts) transaction.xadd(keys.log(draft.shard), '*', ...fieldsOf(draft));
+        await transaction.exec();
+      }
+      length += drafts.length;
+      resolve();
+    } catch (error) {
+      reject(refusalOf(error as Error));
+    }
+  }
+
+  function refusalOf(cause: Error): Error {
+    // Redis refuses writes when `maxmemory` is reached and nothing may be evicted.
+    if (/^(EXECABORT.*)?OOM|OOM command/.test(cause.message))
+      return fault('BusOverloaded', { message: 'The Redis of the event bus is full; retry later.', cause });
+    return fault('ServiceUnavailable', { message: `The event could not be written: ${cause.message}`, cause });
+  }
+
+  async function measure(): Promise<void> {
+    try {
+      const count = async () => (await each((shard) => client.xlen(keys.log(shard)))).reduce((sum, one) => sum + one, 0);
+      let now = await count();
+      // Trimming comes before refusing: settled entries kept for replay give way.
+      if (now >= maxEntries && (await trim(0)) > 0) now = await count();
+      length = now;
+    } catch (error) {
+      logger.warn(`bus: the log cannot be measured: ${(error as Error).message}`);
+    } finally {
+      measuredAt = performance.now();
+      measuring = null;
+    }
+  }
+
+  const each = <T>(work: (shard: number) => Promise<T>): Promise<T[]> => within(Promise.all(shards.map(work)));
+
+  // ---- following ---------------------------------------------------------------------------------------------------------------------
+
+  const tell: Follower = (shard, after, entries) => {
+    for (const follower of followers) follower(shard, after, entries);
+  };
+
+  async function read(shard: number, after: string, limit: number): Promise<Entry[]> {
+    const raw = (await within(client.xrange(keys.log(shard), after === START ? '-' : `(${after}`, '+', 'COUNT', limit))) as RawEntry[];
+    return entriesOf(shard, raw);
+  }
+
+  // ---- groups ------------------------------------------------------------------------------------------------------------------------
+
+  const knownGroups = () => within(client.smembers(keys.groups));
+  const serials = new WeakMap<Settlement, string>();
+
+  function serialOf(settlement: Settlement): string {
+    let serial = serials.get(settlement);
+    if (!serial) {
+      serial = randomUUID();
+      serials.set(settlement, serial);
+    }
+    return serial;
+  }
+
+  async function settle(group: string, shard: number, token: string, settlement: Settlement): Promise<boolean> {
+    const { cursor, passed, ahead, forget, failures, dead } = settlement;
+    const answer = await within(
+      client.busSettle(
+        keys.lease(shard, group),
+        keys.state(shard, group),
+        keys.ahead(shard, group),
+        keys.failures(shard, group),
+        keys.dead(shard, group),
+        token,
+        serialOf(settlement),
+        cursor,
+        passed,
+        forget.length,
+        ...forget,
+        ahead.length,
+        ...ahead,
+        failures.length,
+        ...failures.flatMap(({ position, attempts, crashes, dueInMs }) => [position, attempts, crashes, Math.ceil(dueInMs)]),
+        dead.length,
+        ...dead.flatMap(({ entry, attempts, error }) => [
+          entry.id,
+          entry.topic,
+          entry.workspaceId,
+          entry.body,
+          attempts,
+          error.error,
+          error.message,
+        ]),
+      ),
+    );
+    return answer === 1;
+  }
+
+  async function lease(group: string, shard: number, member: string, ttlMs: number) {
+    const answer = await within(
+      client.busLease(
+        keys.lease(shard, group),
+        keys.state(shard, group),
+        keys.ahead(shard, group),
+        keys.failures(shard, group),
+        keys.log(shard),
+        member,
+        ttlMs,
+        randomUUID().slice(0, 8),
+      ),
+    );
+    if (!answer) return null;
+    const [token, cursor, released, now, ahead, list] = answer as [string, string, string, number, string[], string[]];
+    const failures = [];
+    for (let i = 0; i < list.length; i += 2) {
+      const [attempts = 0, crashes = 0, due = 0] = (list[i + 1] as string).split(':').map(Number);
+      failures.push({ position: list[i] as string, attempts, crashes, dueInMs: Math.max(due - now, 0) });
+    }
+    return { shard, token, cursor, ahead, failures, wasReleased: released === '1' };
+  }
+
+  async function trim(keep: number): Promise<number> {
+    const groups = await knownGroups();
+    if (!groups.length) return 0; // nobody has settled anything
+    const [seconds] = await within(client.time());
+    const oldest = `${Number(seconds) * 1000 - keep}-0`;
+    const removed = await each(async (shard) => {
+      const cursors = await Promise.all(groups.map((group) => client.hget(keys.state(shard, group), 'cursor')));
+      const floor = cursors.reduce<string>((low, cursor) => (compare(cursor ?? START, low) < 0 ? (cursor ?? START) : low), oldest);
+      return floor === START ? 0 : client.xtrim(keys.log(shard), 'MINID', floor);
+    });
+    return removed.reduce((sum, one) => sum + one, 0);
+  }
+
+  async function backlogOf(group: string): Promise<Backlog> {
+    const parts = await each(async (shard) => {
+      const [cursor, passed] = await client.hmget(keys.state(shard, group), 'cursor', 'passed');
+      const [ahead, dead, next, info] = await Promise.all([
+        client.scard(keys.ahead(shard, group)),
+        client.xlen(keys.dead(shard, group)),
+        client.xrange(keys.log(shard), cursor && cursor !== START ? `(${cursor}` : '-', '+', 'COUNT', 1) as Promise<RawEntry[]>,
+        client.xinfo('STREAM', keys.log(shard)).catch(() => []) as Promise<(string | number)[]>,
+      ]);
+      const first = next[0];
+      if (!first) return { entries: 0, oldestAt: undefined, dead };
+      const at = (name: string) => Number(info[info.indexOf(name) + 1] ?? 0);
+      // Redis 7 counts what was ever added; before, the length is the best there is.
+      const total = info.includes('entries-added')
+        ? at('entries-added') - Number(passed ?? at('entries-added') - at('length'))
+        : at('length');
+      return { entries: Math.max(total - ahead, 1), oldestAt: Number(first[0].split('-')[0]), dead };
+    });
+    const ages = parts.flatMap(({ oldestAt }) => (oldestAt === undefined ? [] : [oldestAt]));
+    return {
+      group,
+      entries: parts.reduce((sum, { entries }) => sum + entries, 0),
+      oldestAt: ages.length ? Math.min(...ages) : undefined,
+      dead: parts.reduce((sum, { dead }) => sum + dead, 0),
+    };
+  }
+
+  // ---- dead letters ------------------------------------------------------------------------------------------------------------------
+
+  /** Goes through dead letters in order; stops when `visit` answers false. */
+  async function scanDeaths(
+    { group, workspaceId, ids, limit }: DeathQuery,
+    visit: (death: StoredDeath, streamId: string) => Promise<void> | void,
+  ) {
+    let left = limit ?? Number.POSITIVE_INFINITY;
+    const wanted = ids && new Set(ids);
+    for (const name of group ? [group] : (await knownGroups()).sort())
+      for (const shard of shards) {
+        let after = '-';
+        while (left > 0) {
+          const raw = (await within(client.xrange(keys.dead(shard, name), after, '+', 'COUNT', SCAN_COUNT))) as RawEntry[];
+          for (const [streamId, fields] of raw) {
+            const death = deathOf(name, shard, streamId, fields);
+            if (left <= 0 || (workspaceId && death.entry.workspaceId !== workspaceId) || (wanted && !wanted.has(death.id))) continue;
+            left--;
+            await visit(death, streamId);
+          }
+          if (raw.length < SCAN_COUNT) break;
+          after = `(${(raw.at(-1) as RawEntry)[0]}`;
+        }
+      }
+  }
+
+  return {
+    shards: SHARDS,
+    compare,
+    append,
+    async follow(follower) {
+      followers.add(follower);
+      reader ??= openReader(client, isCluster ? shards.map(another) : [another()], keys, SHARDS, tell, logger);
+      try {
+        await within(reader);
+      } catch (error) {
+        followers.delete(follower);
+        reader = null;
+        throw error;
+      }
+      return () => void followers.delete(follower);
+    },
+    read,
+    async fetch(shard, positions) {
+      const found = (await within(Promise.all(positions.map((one) => client.xrange(keys.log(shard), one, one))))) as RawEntry[][];
+      return entriesOf(shard, found.flat());
+    },
+    async find(shard, id) {
+      const time = timeOf(id);
+      let after = time === null ? '-' : String(Math.max(time - CLOCK_SKEW_MS, 0));
+      for (let seen = 0; seen < FIND_LIMIT; seen += SCAN_COUNT) {
+        const raw = (await within(client.xrange(keys.log(shard), after, '+', 'COUNT', SCAN_COUNT))) as RawEntry[];
+        const found = entriesOf(shard, raw).find((entry) => entry.id === id);
+        if (found) return found.position;
+        if (raw.length < SCAN_COUNT) return null;
+        after = `(${(raw.at(-1) as RawEntry)[0]}`;
+      }
+      return null;
+    },
+
+    async register(group) {
+      await within(client.sadd(keys.groups, group));
+    },
+    async beat(group, member, ttlMs) {
+      return ((await within(client.busBeat(keys.members(group), keys.groups, group, member, ttlMs))) as string[]).sort();
+    },
+    async leave(group, member) {
+      await within(client.zrem(keys.members(group), member));
+    },
+    lease,
+    async renew(group, leases, ttlMs) {
+      const answers = await within(Promise.all(leases.map(({ shard, token }) => client.busRenew(keys.lease(shard, group), token, ttlMs))));
+      return leases.filter((_, i) => answers[i] === 1).map(({ shard }) => shard);
+    },
+    async release(group, shard, token) {
+      await within(client.busRelease(keys.lease(shard, group), keys.state(shard, group), token));
+    },
+    settle,
+
+    backlog: async () => Promise.all((await knownGroups()).sort().map(backlogOf)),
+    async deaths(query) {
+      const deaths: StoredDeath[] = [];
+      await scanDeaths({ limit: 100, ...query }, (death) => void deaths.push(death));
+      return deaths;
+    },
+    async revive(query) {
+      let revived = 0;
+      await scanDeaths(query, async ({ group, entry: { shard } }, streamId) => {
+        revived += Number(await within(client.busRevive(keys.dead(shard, group), keys.log(shard), streamId, group)));
+      });
+      return revived;
+    },
+    async bury(query) {
+      let buried = 0;
+      await scanDeaths(query, async ({ group, entry: { shard } }, streamId) => {
+        buried += await within(client.xdel(keys.dead(shard, group), streamId));
+      });
+      return buried;
+    },
+    trim: () => trim(keepMs),
+    async close() {
+      if (isClosed) return;
+      if (unconfirmed)
+        await within(
+          waitUntil(() => unconfirmed === 0),
+          2_000,
+        ).catch(() => {});
+      isClosed = true;
+      followers.clear();
+      (await reader?.catch(() => null))?.stop();
+      client.disconnect();
+    },
+  };
+}
+
+async function waitUntil(check: () => boolean): Promise<void> {
+  while (!check()) await new Promise((resolve) => setTimeout(resolve, 5));
+}
+
+const CROCKFORD = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
+
+/** Milliseconds inside a ULID, or `null` for an id of another kind. */
+function timeOf(id: string): number | null {
+  if (!/^[0-9A-HJKMNP-TV-Z]{26}$/.test(id)) return null;
+  let time = 0;
+  for (const letter of id.slice(0, 10)) time = time * 32 + CROCKFORD.indexOf(letter);
+  return time;
+}
+
+function deathOf(group: string, shard: number, streamId: string, list: string[]): StoredDeath {
+  const fields: Record<string, string> = {};
+  for (let i = 0; i < list.length; i += 2) fields[list[i] as string] = list[i + 1] as string;
+  const { i: id = '', t: topic = '', w: workspaceId = '', b: body = '', a: attempts = '0', e: error = '', m: message = '' } = fields;
+  return {
+    id: `${group}~${shard}~${streamId}`,
+    group,
+    entry: { shard, id, topic, workspaceId, group: '', body },
+    attempts: Number(attempts),
+    error: { error, message },
+    diedAt: new Date(Number(streamId.split('-')[0])).toISOString(),
+  };
+}

@@ -1,0 +1,129 @@
+/**
+ * connect — connections that come back: they try for ever, drop a peer that went silent, and resend what was not answered. Scripts are defined on them.
+ */
+import { readFileSync } from 'node:fs';
+import { Cluster, Redis, type RedisOptions } from 'ioredis';
+import { fault } from '../../../shared/errors.ts';
+import type { Logger } from '../../carrier.ts';
+
+const SCRIPTS = {
+  busBeat: ['beat', 2],
+  busLease: ['lease', 5],
+  busRenew: ['renew', 1],
+  busRelease: ['release', 2],
+  busSettle: ['settle', 5],
+  busRevive: ['revive', 2],
+} as const;
+type Script = (...args: (string | number)[]) => Promise<any>;
+type Scripts = Record<keyof typeof SCRIPTS, Script>;
+
+/** A server or a cluster; both speak the same commands. */
+export type Client = Redis & Scripts;
+
+/** A peer that owes an answer for this long is taken for dead. Longer than the longest blocking read. */
+const SILENCE_MS = 6_000;
+const CONNECT_MS = 10_000;
+
+const OPTIONS: RedisOptions = {
+  lazyConnect: true,
+  maxRetriesPerRequest: null, // callers have their own time limit
+  socketTimeout: SILENCE_MS,
+  connectTimeout: 5_000,
+  keepAlive: 10_000,
+  retryStrategy: (times) => Math.min(100 * times, 3_000),
+  // After a failover the old master refuses writes: connect again and send again.
+  reconnectOnError: (error) => (error.message.startsWith('READONLY') ? 2 : false),
+};
+
+/** `redis://`, `rediss://` or `redis+cluster://host:port,host:port`. */
+export async function connect(url: string, logger: Logger): Promise<{ client: Client; isCluster: boolean; another(): Client }> {
+  const isCluster = url.startsWith('redis+cluster:');
+  const make = (): Client => {
+    const client = (isCluster ? clusterOf(url) : new Redis(url, OPTIONS)) as Client;
+    let isDown = false;
+    client.on('error', (error) => {
+      if (!isDown) logger.warn(`bus: the connection to Redis failed: ${error.message || (error as { code?: string }).code}`);
+      isDown = true;
+    });
+    client.on('ready', () => {
+      if (isDown) logger.info('bus: connected to Redis again');
+      isDown = false;
+    });
+    for (const [name, [file, numberOfKeys]] of Object.entries(SCRIPTS))
+      client.defineCommand(name, { numberOfKeys, lua: readFileSync(new URL(`./scripts/${file}.lua`, import.meta.url), 'utf8') });
+    return client;
+  };
+  let client: Client;
+  try {
+    client = make();
+  } catch (cause) {
+    throw fault('ConfigurationError', {
+      message: `BUS_URL is not a valid address: ${(cause as Error).message}`,
+      data: { variable: 'BUS_URL' },
+      cause,
+    });
+  }
+  let timer: NodeJS.Timeout | undefined;
+  try {
+    await Promise.race([
+      client.connect().then(() => client.ping()),
+      new Promise((_, reject) => {
+        timer = setTimeout(() => reject(new Error('no answer')), CONNECT_MS);
+      }),
+    ]);
+  } catch (cause) {
+    client.disconnect();
+    throw fault('ConfigurationError', {
+      message: `BUS_URL: the Redis at ${placeOf(url)} does not answer: ${(cause as Error).message}`,
+      data: { variable: 'BUS_URL' },
+      cause,
+    });
+  } finally {
+    clearTimeout(timer);
+  }
+  return {
+    client,
+    isCluster,
+    another: () => {
+      const more = make();
+      more.connect().catch(() => {}); // it keeps trying; the error event tells
+      return more;
+    },
+  };
+}
+
+function clusterOf(url: string): Cluster {
+  const { username, password, host } = new URL(url.replace('redis+cluster:', 'redis:').replace(/,[^/@]*/, ''));
+  const list = url.replace(/^redis\+cluster:\/\/([^@]*@)?/, '').replace(/\/.*$/, '') || host;
+  const nodes = list.split(',').map((node) => ({ host: node.split(':')[0] as string, port: Number(node.split(':')[1] ?? 6379) }));
+  return new Cluster(nodes, {
+    lazyConnect: true,
+    redisOptions: { ...OPTIONS, username: username || undefined, password: password || undefined },
+    clusterRetryStrategy: (times) => Math.min(100 * times, 3_000),
+  });
+}
+
+/** Host and port, without the password. */
+function placeOf(url: string): string {
+  try {
+    return new URL(url).host;
+  } catch {
+    return 'that address';
+  }
+}
+
+/** What Redis must be set to for "durable" to be true; a warning for each that is not. @see docs/operations.md */
+export async function checkDurability(client: Client, logger: Logger): Promise<void> {
+  try {
+    const info = await client.info();
+    if (!/aof_enabled:1/.test(info))
+      logger.warn('bus: Redis runs without append-only file: a restart of Redis loses events. Set `appendonly yes` (docs/operations.md).');
+    const policy = /maxmemory_policy:(\S+)/.exec(info)?.[1];
+    if (policy && policy !== 'noeviction')
+      logger.warn(
+        `bus: Redis evicts keys when its memory is full (${policy}): events may vanish. Set \`maxmemory-policy noeviction\` (docs/operations.md).`,
+      );
+  } catch (error) {
+    logger.warn(`bus: the settings of Redis cannot be read: ${(error as Error).message}`);
+  }
+}

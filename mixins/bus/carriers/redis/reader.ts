@@ -1,0 +1,81 @@
+/**
+ * reader — follows the end of the log: one blocking read for all shards (one per shard on a Redis Cluster, whose slots cannot be read together). It
+ * survives errors, lost connections and flushed servers: positions are here, the server knows nothing of its readers.
+ */
+import { setTimeout as pause } from 'node:timers/promises';
+import { type Entry, type Follower, type Logger, type Position, START } from '../../carrier.ts';
+import type { Client } from './connect.ts';
+import { compare, entriesOf, type RawEntry } from './entries.ts';
+import type { Keys } from './keys.ts';
+
+const BLOCK_MS = 2_000;
+const READ_COUNT = 1_000;
+
+export interface Reader {
+  stop(): void;
+}
+
+/** Resolves when everything appended afterwards will be told. */
+export async function openReader(
+  client: Client,
+  blocking: Client[],
+  keys: Keys,
+  shards: number,
+  tell: Follower,
+  logger: Logger,
+): Promise<Reader> {
+  let isStopped = false;
+  const stopping = new AbortController();
+  const positions = await Promise.all(Array.from({ length: shards }, (_, shard) => lastPosition(shard)));
+
+  async function lastPosition(shard: number): Promise<Position> {
+    const newest = (await client.xrevrange(keys.log(shard), '+', '-', 'COUNT', 1)) as RawEntry[];
+    return newest[0]?.[0] ?? START;
+  }
+
+  /** A server that lost its data and runs on an earlier clock gives smaller ids: read from the start then. */
+  async function checkPositions(list: number[]): Promise<void> {
+    for (const shard of list) {
+      const last = await lastPosition(shard);
+      if (last !== START && compare(last, positions[shard] as Position) < 0) positions[shard] = START;
+    }
+  }
+
+  async function loop(connection: Client, list: number[]): Promise<void> {
+    const byKey = new Map(list.map((shard) => [keys.log(shard), shard]));
+    let failures = 0;
+    while (!isStopped) {
+      try {
+        if (failures > 0) await checkPositions(list);
+        const ids = list.map((shard) => positions[shard] as Position);
+        const reply = (await connection.xread('COUNT', READ_COUNT, 'BLOCK', BLOCK_MS, 'STREAMS', ...byKey.keys(), ...ids)) as
+          | [string, RawEntry[]][]
+          | null;
+        failures = 0;
+        for (const [key, raw] of reply ?? []) {
+          const shard = byKey.get(key) as number;
+          const entries: Entry[] = entriesOf(shard, raw);
+          const after = positions[shard] as Position;
+          positions[shard] = (entries.at(-1) as Entry).position;
+          tell(shard, after, entries);
+        }
+      } catch (error) {
+        if (isStopped) return;
+        if (failures++ === 0) logger.warn(`bus: reading from Redis failed, trying again: ${(error as Error).message}`);
+        await pause(Math.min(100 * failures, 5_000), undefined, { signal: stopping.signal, ref: false }).catch(() => {});
+      }
+    }
+  }
+
+  const all = Array.from({ length: shards }, (_, shard) => shard);
+  if (blocking.length === 1) void loop(blocking[0] as Client, all);
+  else blocking.forEach((connection, shard) => void loop(connection, [shard]));
+
+  return {
+    stop() {
+      isStopped = true;
+      stopping.abort();
+      for (const connection of blocking) connection.disconnect();
+    },
+  };
+}
