@@ -14,13 +14,12 @@ import { fault } from '../../mixins/shared/errors.ts';
 import { hexId } from '../../mixins/shared/ids.ts';
 import { type KeyRing, openKeyRing } from '../../mixins/shared/keyring.ts';
 import { acquire, release } from '../../mixins/shared/resources.ts';
-import type { DocumentsDriver } from '../../mixins/storage/documents/contract.ts';
-import { documents } from '../../mixins/storage/documents/documents.mixin.ts';
+import { type Documents, documents } from '../../mixins/storage/documents/documents.mixin.ts';
 import type { FilesDriver } from '../../mixins/storage/files/contract.ts';
 import { files } from '../../mixins/storage/files/files.mixin.ts';
 import type { Author, Draft } from './store/draft.ts';
 import { sendStaged } from './store/outbox.ts';
-import type { WorkspaceRow, WriteLock } from './store/rows.ts';
+import { COLLECTIONS, type WorkspaceRow, type WriteLock } from './store/rows.ts';
 import { openStore, type Store } from './store/store.ts';
 
 /** Parameters of a published action. */
@@ -41,7 +40,7 @@ export interface EditRight {
 }
 
 export interface EditingMethods {
-  documents: DocumentsDriver;
+  documents: Documents;
   files: FilesDriver;
   store: Store;
   keyRing: KeyRing;
@@ -76,7 +75,7 @@ export function assertUnlocked(lock: WriteLock | undefined, now = Date.now()): v
 
 export function editing(): Partial<ServiceSchema<any, any>> {
   return {
-    mixins: [documents(), files(), bus(), auth()],
+    mixins: [documents({ collections: COLLECTIONS }), files(), bus(), auth()],
     methods: {
       author(this: Self, ctx: Context<any, any>): Author {
         const { userId, sessionId, correlationId, ip, sourceWorkspaceId } = this.identityOf(ctx);

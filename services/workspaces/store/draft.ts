@@ -5,6 +5,7 @@ import type { EventSource } from '../../../mixins/shared/event.ts';
 import type { JsonObject } from '../../../mixins/shared/json.ts';
 import type { Kind } from '../dsul/layout.ts';
 import { INDEX_FILE, objectFile, SECURITY_FILE } from '../dsul/layout.ts';
+import { editYaml } from '../dsul/yaml.ts';
 import type { WorkspaceRow } from './rows.ts';
 import { audit, checksumOf, type Meta, type ObjectMeta, type Snapshot } from './snapshot.ts';
 import type { Step } from './steps.ts';
@@ -42,6 +43,8 @@ export interface Draft {
   remove(kind: Kind, slug: string): boolean;
   putIndex(value: JsonObject, text?: string): boolean;
   putSecurity(value: JsonObject, text?: string): boolean;
+  /** Gives the index, already put, the comments and order of another text. */
+  restyle(name: 'index', text: string, value: JsonObject): void;
   putOrigin(origin: JsonObject): void;
   /** Fields of the row to set; `undefined` removes one. */
   setRow(fields: Partial<WorkspaceRow>): void;
@@ -141,6 +144,9 @@ export function openDraft(row: WorkspaceRow, before: Snapshot, author: Author, n
     },
     putIndex: (value, text) => putFile('index', INDEX_FILE, value, text),
     putSecurity: (value, text) => putFile('security', SECURITY_FILE, value, text),
+    restyle(_name, text, value) {
+      if (files.has(INDEX_FILE)) files.set(INDEX_FILE, { value, text: editYaml(text, value, INDEX_FILE) });
+    },
     putOrigin(origin) {
       next.meta.origin = origin;
       isOriginNew = true;

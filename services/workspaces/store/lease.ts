@@ -5,7 +5,8 @@
  */
 import { SECOND, sleep } from '../../../mixins/shared/clock.ts';
 import { fault, isFault } from '../../../mixins/shared/errors.ts';
-import type { DocumentsDriver, Stored } from '../../../mixins/storage/documents/contract.ts';
+import type { Stored } from '../../../mixins/storage/documents/contract.ts';
+import type { Documents } from '../../../mixins/storage/documents/documents.mixin.ts';
 
 interface LeaseRow extends Stored {
   owner: string;
@@ -31,7 +32,7 @@ const LIFE_MS = 15 * SECOND;
 const MARGIN_MS = 2 * SECOND;
 const PATIENCE_MS = 25 * SECOND;
 
-export function leases(documents: DocumentsDriver, owner: string, now: () => number = Date.now): Leases {
+export function leases(documents: Documents, owner: string, now: () => number = Date.now): Leases {
   const tails = new Map<string, Promise<unknown>>();
 
   async function take(id: string): Promise<void> {

@@ -3,7 +3,8 @@
  * that is what makes a change survive the death of the process that started it.
  */
 import { isFault } from '../../../mixins/shared/errors.ts';
-import type { DocumentsDriver, Query, Stored } from '../../../mixins/storage/documents/contract.ts';
+import type { Query, Stored } from '../../../mixins/storage/documents/contract.ts';
+import type { Documents } from '../../../mixins/storage/documents/documents.mixin.ts';
 import type { FilesDriver } from '../../../mixins/storage/files/contract.ts';
 
 export type Step =
@@ -12,6 +13,9 @@ export type Step =
   | { do: 'removeAll'; prefix: string }
   /** Makes `to/` an exact copy of `from/`, without the file `except`. */
   | { do: 'copyAll'; from: string; to: string; except?: string[] }
+  /** Sets the fields of a record, keeping its others; makes it when absent. */
+  | { do: 'merge'; collection: string; record: { id: string; [field: string]: unknown } }
+  /** Makes a record exactly this. */
   | { do: 'upsert'; collection: string; record: { id: string; [field: string]: unknown } }
   | { do: 'removeRow'; collection: string; id: string }
   | { do: 'removeRows'; collection: string; query: Query };
@@ -21,7 +25,7 @@ const PARALLEL = 16;
 /** Does the steps; consecutive writes and removals of files go in parallel. `assertHeld` is asked before each batch. */
 export async function applySteps(
   steps: Step[],
-  { files, documents, assertHeld }: { files: FilesDriver; documents: DocumentsDriver; assertHeld: () => void },
+  { files, documents, assertHeld }: { files: FilesDriver; documents: Documents; assertHeld: () => void },
 ): Promise<void> {
   for (let index = 0; index < steps.length; ) {
     assertHeld();
@@ -34,7 +38,7 @@ export async function applySteps(
 
 const isFileStep = (step: Step): boolean => step.do === 'write' || step.do === 'remove';
 
-async function applyStep(step: Step, files: FilesDriver, documents: DocumentsDriver): Promise<void> {
+async function applyStep(step: Step, files: FilesDriver, documents: Documents): Promise<void> {
   switch (step.do) {
     case 'write':
       await files.write(step.key, step.text);
@@ -52,6 +56,8 @@ async function applyStep(step: Step, files: FilesDriver, documents: DocumentsDri
       return;
     case 'upsert':
       return upsert(documents, step.collection, step.record);
+    case 'merge':
+      return upsert(documents, step.collection, step.record, true);
     case 'removeRow':
       await documents.remove(step.collection, step.id);
       return;
@@ -60,7 +66,12 @@ async function applyStep(step: Step, files: FilesDriver, documents: DocumentsDri
   }
 }
 
-async function upsert(documents: DocumentsDriver, collection: string, record: { id: string; [field: string]: unknown }): Promise<void> {
+async function upsert(
+  documents: Documents,
+  collection: string,
+  record: { id: string; [field: string]: unknown },
+  keepsOthers = false,
+): Promise<void> {
   const { id, ...fields } = record;
   const stored = await documents.get<Stored & Record<string, unknown>>(collection, id);
   if (!stored) {
@@ -71,6 +82,8 @@ async function upsert(documents: DocumentsDriver, collection: string, record: { 
       if (!isFault(error, 'AlreadyUsedError')) throw error;
     }
   }
-  const unset = Object.keys(stored ?? {}).filter((field) => field !== 'id' && field !== '_rev' && !Object.hasOwn(fields, field));
+  const unset = keepsOthers
+    ? []
+    : Object.keys(stored ?? {}).filter((field) => field !== 'id' && field !== '_rev' && !Object.hasOwn(fields, field));
   await documents.update(collection, id, { set: fields, unset });
 }

@@ -19,14 +19,14 @@ import { fault, isFault } from '../../../mixins/shared/errors.ts';
 import type { EventSource } from '../../../mixins/shared/event.ts';
 import { ulid } from '../../../mixins/shared/ids.ts';
 import { type JsonObject, parseJson } from '../../../mixins/shared/json.ts';
-import type { DocumentsDriver } from '../../../mixins/storage/documents/contract.ts';
+import type { Documents } from '../../../mixins/storage/documents/documents.mixin.ts';
 import type { FilesDriver } from '../../../mixins/storage/files/contract.ts';
 import { CURRENT, journalKey, META_FILE, versionFolder, workspaceFolder } from '../dsul/layout.ts';
 import { editYaml, writeYaml } from '../dsul/yaml.ts';
 import { adoptedRow } from './adopt.ts';
 import { type Author, type Draft, type DraftResult, type OutEvent, openDraft } from './draft.ts';
 import { type Lease, leases } from './lease.ts';
-import { COLLECTIONS, type WorkspaceRow } from './rows.ts';
+import type { WorkspaceRow } from './rows.ts';
 import { emptySnapshot, readFolder, type Snapshot } from './snapshot.ts';
 import { applySteps, type Step } from './steps.ts';
 
@@ -46,7 +46,8 @@ interface Journal {
 }
 
 export interface StoreOptions {
-  documents: DocumentsDriver;
+  /** With the collections of rows.ts open. */
+  documents: Documents;
   files: FilesDriver;
   /** Sends events, durable when it resolves. An event with a known id is not sent twice. */
   send(events: StagedEvent[]): Promise<void>;
@@ -59,7 +60,7 @@ export interface StoreOptions {
 }
 
 export interface Store {
-  documents: DocumentsDriver;
+  documents: Documents;
   files: FilesDriver;
   /** @throws ObjectNotFoundError */
   row(workspaceId: string): Promise<WorkspaceRow>;
@@ -91,9 +92,8 @@ const CACHED_WORKSPACES = 200;
 /** Of one change, before it is staged: archives have smaller limits of their own. */
 const MAX_CHANGE_BYTES = 100_000_000;
 
-export async function openStore(options: StoreOptions): Promise<Store> {
+export function openStore(options: StoreOptions): Store {
   const { documents, files, logger, now = Date.now } = options;
-  for (const collection of COLLECTIONS) await documents.open(collection);
   const turns = leases(documents, options.owner, now);
   const cache = new LRUCache<string, Snapshot>({ max: CACHED_WORKSPACES });
   const versions = new LRUCache<string, Snapshot>({ max: CACHED_WORKSPACES });
