@@ -49,12 +49,12 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
 
   /** Redis answers within the time limit or the caller is told; the command itself may still be carried out. */
   function within<T>(work: Promise<T>, ms = timeoutMs): Promise<T> {
+    work.catch(() => {}); // after the time limit nobody listens
     if (isClosed) return Promise.reject(fault('ServiceUnavailable', { message: 'The event bus of this node is closed.' }));
     let timer: NodeJS.Timeout;
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(() => reject(fault('ServiceUnavailable', { message: 'The Redis of the event bus does not answer.' })), ms);
     });
-    work.catch(() => {}); // after the time limit nobody listens
     return Promise.race([work, late]).finally(() => clearTimeout(timer));
   }
 

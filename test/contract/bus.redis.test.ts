@@ -1,0 +1,228 @@
+/** The bus on a real Redis, and what only a server can do to it: lose its data, die, be cut off, run as a cluster. */
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { Redis } from 'ioredis';
+import { type OpenedBus, openBus } from '../../mixins/bus/bus.ts';
+import { type Client, checkDurability } from '../../mixins/bus/carriers/redis/connect.ts';
+import { keysOf } from '../../mixins/bus/carriers/redis/keys.ts';
+import { shardOf } from '../../mixins/bus/topics.ts';
+import { loadConfig } from '../../mixins/shared/config.ts';
+import { hexId } from '../../mixins/shared/ids.ts';
+import { eventually } from '../support/eventually.ts';
+import { redisAvailable, startRedis, type TestRedis } from '../support/redis.ts';
+import { openTcpProxy } from '../support/tcp-proxy.ts';
+import { busContract, emit, numberOf } from './bus.suite.ts';
+
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+if (redisAvailable()) {
+  let redis: TestRedis;
+  let nodes: OpenedBus[] = [];
+  beforeAll(async () => {
+    redis = await startRedis({ appendOnly: true, isolated: true });
+  });
+  afterAll(() => redis.stop());
+  afterEach(async () => {
+    await Promise.all(nodes.map((node) => node.close({ drainMs: 0 })));
+    nodes = [];
+  });
+
+  busContract('Redis', async () => ({ config: { busUrl: redis.url, namespace: `t${hexId()}` }, remove: async () => {} }));
+
+  const openNode = async (busUrl: string, namespace: string) => {
+    const config = loadConfig({}, { busUrl, namespace, nodeId: `node${nodes.length + 1}` });
+    const node = await openBus(config, { service: 'test', leaseMs: 1_000, tickMs: 50, settleMs: 5, timeoutMs: 15_000 });
+    nodes.push(node);
+    return node;
+  };
+
+  /** Sends numbers until told to stop; a refused one is sent again. Answers those confirmed. */
+  function keepSending(node: OpenedBus, workspaces = 4) {
+    const confirmed: number[] = [];
+    let isOn = true;
+    const done = (async () => {
+      for (let n = 1; isOn; n++) {
+        for (let isSent = false; !isSent; )
+          isSent = await emit(node, `w${n % workspaces}`, n).then(
+            () => true,
+            () => pause(50).then(() => false),
+          );
+        confirmed.push(n);
+        await pause(1);
+      }
+    })();
+    return {
+      confirmed,
+      stop: async () => {
+        isOn = false;
+        await done;
+      },
+    };
+  }
+
+  describe('the bus when its Redis', () => {
+    it('is killed and restarted with append-only on: consumption resumes by itself, nothing confirmed is lost', async () => {
+      const server = await startRedis({ appendOnly: true, isolated: true });
+      try {
+        const node = await openNode(server.url, 'aof');
+        const seen = new Set<number>();
+        await node.on('*', (event) => void seen.add(numberOf(event)), { group: 'g' });
+        const sending = keepSending(node);
+        await eventually(() => sending.confirmed.length > 50);
+
+        await server.kill();
+        await pause(300);
+        await server.restart();
+
+        const before = sending.confirmed.length;
+        await eventually(() => sending.confirmed.length > before + 50, { timeoutMs: 20_000 });
+        await sending.stop();
+        await eventually(() => sending.confirmed.every((n) => seen.has(n)), { timeoutMs: 20_000 });
+        await Promise.all(nodes.splice(0).map((one) => one.close({ drainMs: 0 })));
+      } finally {
+        await server.stop();
+      }
+    });
+
+    it('loses everything (FLUSHALL): groups are made again and later events arrive', async () => {
+      const server = await startRedis({ isolated: true });
+      const client = new Redis(server.url);
+      try {
+        const node = await openNode(server.url, 'flush');
+        const seen: number[] = [];
+        await node.on('*', (event) => void seen.push(numberOf(event)), { group: 'g' });
+        const heard: number[] = [];
+        await node.on('*', (event) => void heard.push(numberOf(event)), { mode: 'broadcast' });
+        await emit(node, 'w', 1);
+        await eventually(() => seen.length === 1);
+
+        await client.flushall();
+        await emit(node, 'w', 2);
+        await emit(node, 'w', 3);
+
+        await eventually(() => seen.length === 3, { timeoutMs: 5_000 });
+        expect(seen).toEqual([1, 2, 3]);
+        expect(heard).toEqual([1, 2, 3]);
+        await eventually(async () => (await node.lag())[0]?.entries === 0);
+        await Promise.all(nodes.splice(0).map((one) => one.close({ drainMs: 0 })));
+      } finally {
+        client.disconnect();
+        await server.stop();
+      }
+    });
+
+    it('cannot be reached for a while: the network is cut, then heals', async () => {
+      const proxy = await openTcpProxy(redis.port);
+      try {
+        const node = await openNode(`redis://127.0.0.1:${proxy.port}/0`, `cut${hexId()}`);
+        const seen = new Set<number>();
+        await node.on('*', (event) => void seen.add(numberOf(event)), { group: 'g' });
+        const sending = keepSending(node);
+        await eventually(() => sending.confirmed.length > 30);
+
+        proxy.cut();
+        await pause(1_500);
+        proxy.heal();
+
+        const before = sending.confirmed.length;
+        await eventually(() => sending.confirmed.length > before + 30, { timeoutMs: 20_000 });
+        await sending.stop();
+        await eventually(() => sending.confirmed.every((n) => seen.has(n)), { timeoutMs: 20_000 });
+        await Promise.all(nodes.splice(0).map((one) => one.close({ drainMs: 0 })));
+      } finally {
+        await proxy.close();
+      }
+    });
+
+    it('goes silent for one member: the others take its shards, and it starts nothing meanwhile', async () => {
+      const proxy = await openTcpProxy(redis.port);
+      const namespace = `silent${hexId()}`;
+      try {
+        const deaf = await openNode(`redis://127.0.0.1:${proxy.port}/0`, namespace);
+        const healthy = await openNode(redis.url, namespace);
+        const seen = new Map<number, string>();
+        await deaf.on('*', (event) => void seen.set(numberOf(event), 'deaf'), { group: 'g' });
+        await healthy.on('*', (event) => void seen.set(numberOf(event), 'healthy'), { group: 'g' });
+        await eventually(async () => {
+          seen.clear();
+          await Promise.all([...Array(32).keys()].map((n) => emit(healthy, `w${n}`, n)));
+          await eventually(() => seen.size === 32);
+          return new Set(seen.values()).size === 2;
+        });
+
+        proxy.freeze();
+        await pause(1_200);
+        seen.clear();
+        await Promise.all([...Array(32).keys()].map((n) => emit(healthy, `w${n}`, n)));
+
+        await eventually(() => seen.size === 32, { timeoutMs: 5_000 });
+        expect([...new Set(seen.values())]).toEqual(['healthy']);
+        proxy.heal();
+        await Promise.all(nodes.splice(0).map((one) => one.close({ drainMs: 0 })));
+      } finally {
+        await proxy.close();
+      }
+    });
+
+    it('is full: the producer is refused with a retryable error', async () => {
+      const server = await startRedis({ isolated: true });
+      const client = new Redis(server.url);
+      try {
+        const node = await openNode(server.url, 'full');
+        await client.config('SET', 'maxmemory', '1');
+
+        await expect(emit(node, 'w', 1)).rejects.toMatchObject({ type: 'BusOverloaded', retryable: true });
+
+        await client.config('SET', 'maxmemory', '0');
+        await emit(node, 'w', 1);
+        await Promise.all(nodes.splice(0).map((one) => one.close({ drainMs: 0 })));
+      } finally {
+        client.disconnect();
+        await server.stop();
+      }
+    });
+
+    it('does not answer at start: one line names BUS_URL, without the password', async () => {
+      const opening = openNode('redis://:verysecret@127.0.0.1:1/0', 'x');
+
+      await expect(opening).rejects.toMatchObject({ type: 'ConfigurationError', data: { variable: 'BUS_URL' } });
+      await opening.catch((error) => expect(error.message).not.toContain('verysecret'));
+    }, 20_000);
+
+    it('is set so that events may vanish: a warning for each setting', async () => {
+      const server = await startRedis({ isolated: true });
+      const client = new Redis(server.url);
+      try {
+        await client.config('SET', 'maxmemory-policy', 'allkeys-lru');
+        const warnings: string[] = [];
+        const logger = { info() {}, warn: (text: string) => void warnings.push(text), error() {} };
+
+        await checkDurability(client as Client, logger);
+
+        expect(warnings).toEqual([expect.stringContaining('appendonly yes'), expect.stringContaining('maxmemory-policy noeviction')]);
+
+        const durable = new Redis(redis.url);
+        warnings.length = 0;
+        await checkDurability(durable as Client, logger);
+        durable.disconnect();
+        expect(warnings).toEqual([]);
+      } finally {
+        client.disconnect();
+        await server.stop();
+      }
+    });
+
+    it('holds something else in the stream: it is put aside', async () => {
+      const namespace = `odd${hexId()}`;
+      const client = new Redis(redis.url);
+      const node = await openNode(redis.url, namespace);
+      const seen: number[] = [];
+      await node.on('*', (event) => void seen.push(numberOf(event)), { group: 'g' });
+
+      await client.xadd(keysOf(namespace).log(shardOf('w', 16)), '*', 'value', 'what?');
+      await emit(node, 'w', 1);
+
+      await eventually(async () => seen.includes(1) && (await node.deadLetters({})).length === 1);
+      client.disconnect();
+    });
+  });
+}
