@@ -33,7 +33,6 @@ const archives: ServiceSchema<any, any> = {
     import: {
       visibility: 'published',
       identity: 'required',
-      timeout: 0,
       params: { workspaceId: 'string' },
       async handler(this: Self, ctx: Call<ImportParams>): Promise<Imported> {
         const parsed = parseArchive(readArchive(uploaded(this, ctx.params.body)));
@@ -46,7 +45,6 @@ const archives: ServiceSchema<any, any> = {
     importNew: {
       visibility: 'published',
       identity: 'required',
-      timeout: 0,
       async handler(this: Self, ctx: Call<ImportParams>): Promise<unknown> {
         const archive = uploaded(this, ctx.params.body);
         (await this.abilityOf(ctx)).assert('create', 'workspaces', {});
@@ -71,7 +69,6 @@ const archives: ServiceSchema<any, any> = {
     exportMany: {
       visibility: 'published',
       identity: 'required',
-      timeout: 0,
       async handler(this: Self, ctx: Call<{ body?: JsonObject }>): Promise<unknown> {
         return sendZip(this, ctx, await bulkArchive(this, ctx, ctx.params.body ?? {}), 'bulk-export.zip');
       },

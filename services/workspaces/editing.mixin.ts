@@ -16,7 +16,7 @@ import { type KeyRing, openKeyRing } from '../../mixins/shared/keyring.ts';
 import { acquire, release } from '../../mixins/shared/resources.ts';
 import { type Documents, documents } from '../../mixins/storage/documents/documents.mixin.ts';
 import type { FilesDriver } from '../../mixins/storage/files/contract.ts';
-import { files } from '../../mixins/storage/files/files.mixin.ts';
+import { files, openFiles } from '../../mixins/storage/files/files.mixin.ts';
 import type { Author, Draft } from './store/draft.ts';
 import { sendStaged } from './store/outbox.ts';
 import { COLLECTIONS, type WorkspaceRow, type WriteLock } from './store/rows.ts';
@@ -42,6 +42,7 @@ export interface EditRight {
 export interface EditingMethods {
   documents: Documents;
   files: FilesDriver;
+  uploads: FilesDriver;
   store: Store;
   keyRing: KeyRing;
   config: Config;
@@ -61,6 +62,7 @@ export interface EditingMethods {
 export type Self = Service & EditingMethods & AuthMethods & BusMethods;
 
 const STORE = 'workspaces.store';
+const UPLOADS = 'files/uploads';
 const LOCK_MINUTES = 30;
 /** A precondition answer repeats the current object only when it is small. */
 const MAX_ECHO_CHARS = 50_000;
@@ -75,7 +77,7 @@ export function assertUnlocked(lock: WriteLock | undefined, now = Date.now()): v
 
 export function editing(): Partial<ServiceSchema<any, any>> {
   return {
-    mixins: [documents({ collections: COLLECTIONS }), files(), bus(), auth()],
+    mixins: [documents({ collections: COLLECTIONS }), files({ area: 'models' }), bus(), auth()],
     methods: {
       author(this: Self, ctx: Context<any, any>): Author {
         const { userId, sessionId, correlationId, ip, sourceWorkspaceId } = this.identityOf(ctx);
@@ -153,6 +155,12 @@ export function editing(): Partial<ServiceSchema<any, any>> {
     },
     async started(this: Self) {
       this.keyRing = openKeyRing(this.config);
+      this.uploads = await acquire(
+        this.broker,
+        UPLOADS,
+        () => openFiles(this.config, 'uploads'),
+        (driver) => driver.close(),
+      );
       this.store = await acquire(
         this.broker,
         STORE,
@@ -160,6 +168,7 @@ export function editing(): Partial<ServiceSchema<any, any>> {
           openStore({
             documents: this.documents,
             files: this.files,
+            uploads: this.uploads,
             send: (events) => sendStaged(this.bus, events, this.logger),
             changed: (workspaceId) => this.accessChanged(workspaceId),
             // Alone on its stores a process that restarts takes over what its former self held.
@@ -171,6 +180,7 @@ export function editing(): Partial<ServiceSchema<any, any>> {
     },
     async stopped(this: Self) {
       if (this.store) await release(this.broker, STORE);
+      if (this.uploads) await release(this.broker, UPLOADS);
     },
   };
 }

@@ -6,7 +6,8 @@
  *   workspaces/<id>/versions/<name>/           a published version: an immutable copy
  *   workspaces/<id>/journal/<ulid>.json        a change between its commit and its last file (store/journal.ts)
  *   apps/<slug>/versions/{current,<name>}/     published apps, same layout
- *   uploads/<id>/<fileId>.<name>               uploaded files
+ *
+ * All of it in the area `models` of the file store; uploaded files are `<id>/<fileId>.<name>` in the area `uploads`.
  */
 export const KINDS = ['automations', 'pages', 'imports'] as const;
 export type Kind = (typeof KINDS)[number];
@@ -16,7 +17,7 @@ export const workspaceFolder = (workspaceId: string): string => `workspaces/${wo
 export const versionFolder = (workspaceId: string, version = CURRENT): string => `workspaces/${workspaceId}/versions/${version}`;
 export const appFolder = (appSlug: string, version = CURRENT): string => `apps/${appSlug}/versions/${version}`;
 export const journalKey = (workspaceId: string, id: string): string => `workspaces/${workspaceId}/journal/${id}.json`;
-export const uploadsFolder = (workspaceId: string): string => `uploads/${workspaceId}`;
+export const uploadKey = (workspaceId: string, fileId: string, name: string): string => `${workspaceId}/${fileId}.${name}`;
 
 export const INDEX_FILE = 'index.yml';
 export const SECURITY_FILE = 'security.yml';

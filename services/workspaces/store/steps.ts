@@ -11,6 +11,7 @@ export type Step =
   | { do: 'write'; key: string; text: string }
   | { do: 'remove'; key: string }
   | { do: 'removeAll'; prefix: string }
+  | { do: 'removeUploads'; prefix: string }
   /** Makes `to/` an exact copy of `from/`, without the file `except`. */
   | { do: 'copyAll'; from: string; to: string; except?: string[] }
   /** Sets the fields of a record, keeping its others; makes it when absent. */
@@ -20,25 +21,28 @@ export type Step =
   | { do: 'removeRow'; collection: string; id: string }
   | { do: 'removeRows'; collection: string; query: Query };
 
+export interface Stores {
+  files: FilesDriver;
+  uploads: FilesDriver;
+  documents: Documents;
+}
+
 const PARALLEL = 16;
 
 /** Does the steps; consecutive writes and removals of files go in parallel. `assertHeld` is asked before each batch. */
-export async function applySteps(
-  steps: Step[],
-  { files, documents, assertHeld }: { files: FilesDriver; documents: Documents; assertHeld: () => void },
-): Promise<void> {
+export async function applySteps(steps: Step[], { assertHeld, ...stores }: Stores & { assertHeld: () => void }): Promise<void> {
   for (let index = 0; index < steps.length; ) {
     assertHeld();
     const batch: Step[] = [];
     while (index < steps.length && batch.length < PARALLEL && isFileStep(steps[index] as Step)) batch.push(steps[index++] as Step);
     if (batch.length === 0) batch.push(steps[index++] as Step);
-    await Promise.all(batch.map((step) => applyStep(step, files, documents)));
+    await Promise.all(batch.map((step) => applyStep(step, stores)));
   }
 }
 
 const isFileStep = (step: Step): boolean => step.do === 'write' || step.do === 'remove';
 
-async function applyStep(step: Step, files: FilesDriver, documents: Documents): Promise<void> {
+async function applyStep(step: Step, { files, uploads, documents }: Stores): Promise<void> {
   switch (step.do) {
     case 'write':
       await files.write(step.key, step.text);
@@ -48,6 +52,9 @@ async function applyStep(step: Step, files: FilesDriver, documents: Documents): 
       return;
     case 'removeAll':
       await files.removeAll(step.prefix);
+      return;
+    case 'removeUploads':
+      await uploads.removeAll(step.prefix);
       return;
     case 'copyAll':
       await files.removeAll(step.to);

@@ -48,7 +48,9 @@ interface Journal {
 export interface StoreOptions {
   /** With the collections of rows.ts open. */
   documents: Documents;
+  /** Trees of workspaces and apps. */
   files: FilesDriver;
+  uploads: FilesDriver;
   /** Sends events, durable when it resolves. An event with a known id is not sent twice. */
   send(events: StagedEvent[]): Promise<void>;
   /** Told once a change is durable: hints for caches. */
@@ -62,6 +64,7 @@ export interface StoreOptions {
 export interface Store {
   documents: Documents;
   files: FilesDriver;
+  uploads: FilesDriver;
   /** @throws ObjectNotFoundError */
   row(workspaceId: string): Promise<WorkspaceRow>;
   findRow(workspaceId: string): Promise<WorkspaceRow | null>;
@@ -117,6 +120,7 @@ export function openStore(options: StoreOptions): Store {
   const store: Store = {
     documents,
     files,
+    uploads: options.uploads,
     findRow: rawRow,
     async row(workspaceId) {
       const row = await rawRow(workspaceId);
@@ -296,7 +300,7 @@ export function openStore(options: StoreOptions): Store {
   /** Steps 3 to 5. */
   async function finish(key: string, journal: Journal, lease: Lease): Promise<void> {
     const { workspaceId, removesWorkspace, steps, events } = journal;
-    await applySteps(steps, { files, documents, assertHeld: lease.assertHeld });
+    await applySteps(steps, { files, uploads: options.uploads, documents, assertHeld: lease.assertHeld });
     if (events.length > 0) await options.send(events);
     if (removesWorkspace) {
       await documents.remove('workspaces', workspaceId);
