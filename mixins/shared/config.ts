@@ -115,6 +115,20 @@ export const SETTINGS = {
   },
   requestMaxBytes: { env: 'REQUEST_MAX_SIZE', kind: 'number', default: 1_000_000, about: 'Largest JSON body.' },
   uploadMaxBytes: { env: 'UPLOADS_MAX_SIZE', kind: 'number', default: 10_000_000, about: 'Largest uploaded file.' },
+  uploadAllowedTypes: {
+    env: 'UPLOADS_ALLOWED_MIMETYPES',
+    kind: 'list',
+    default: ['image/*', 'text/*', 'video/*', 'audio/*', 'application/*', 'font/*'],
+    about: 'Media types of uploads; `*` stands for any subtype.',
+  },
+  uploadForbiddenTypes: { env: 'UPLOADS_FORBIDDEN_MIMETYPES', kind: 'list', default: [], about: 'Media types never accepted.' },
+  uploadVisibility: {
+    env: 'UPLOADS_DEFAULT_VISIBILITY',
+    kind: 'text',
+    default: 'private',
+    about: 'public or private: uploads that do not say.',
+  },
+  maxWorkspaceVersions: { env: 'MAXIMUM_WORKSPACE_VERSION', kind: 'number', default: 20, about: 'Published versions kept per workspace.' },
   eventMaxBytes: { env: 'BROKER_EMIT_MAXLEN', kind: 'number', default: 100_000, about: 'Largest event.' },
   executedEventMaxBytes: {
     env: 'BROKER_EMIT_EXECUTED_AUTOMATION_MAXLEN',
@@ -157,6 +171,19 @@ export const SETTINGS = {
   rateRepeats: { env: 'RATE_LIMIT_REPEATS', kind: 'number', default: 1000, about: 'Loop turns per second and workspace.' },
   rateRepeatsBurst: { env: 'RATE_LIMIT_REPEATS_BURST', kind: 'number', default: 4000, about: 'Burst of loop turns.' },
   sseKeepAliveMs: { env: 'WEBHOOKS_SSE_KEEPALIVE', kind: 'number', default: 5000, about: 'Shortest keep-alive of event streams.' },
+  schedulesMinIntervalS: {
+    env: 'SCHEDULES_MIN_INTERVAL',
+    kind: 'number',
+    default: 60,
+    about: 'Shortest time between two runs of one schedule, seconds.',
+  },
+  runsPerNode: { env: 'RUNS_PER_NODE', kind: 'number', default: 1000, about: 'Automations at work at once on one node.' },
+  runsPerWorkspace: {
+    env: 'RUNS_PER_WORKSPACE',
+    kind: 'number',
+    default: 200,
+    about: 'Automations of one workspace at work at once on one node.',
+  },
   internalApiKey: {
     env: 'INTERNAL_API_KEY',
     kind: 'text',
