@@ -15,7 +15,14 @@ datalakeContract('a SQLite file', () => sqliteDatalake(join(dir, 'contract.db'))
 describe('a SQLite file', () => {
   it('is found again with its events after a restart', async () => {
     const file = join(dir, 'again.db');
-    const event = { id: ulid(), type: 'kept', createdAt: new Date().toISOString(), size: 1, payload: {}, source: { correlationId: 'c', workspaceId: 'w' } };
+    const event = {
+      id: ulid(),
+      type: 'kept',
+      createdAt: new Date().toISOString(),
+      size: 1,
+      payload: {},
+      source: { correlationId: 'c', workspaceId: 'w' },
+    };
     const first = await sqliteDatalake(file);
     await first.store([event]);
     await first.close();

@@ -36,8 +36,14 @@ export function datalakeContract(name: string, open: () => Promise<DatalakeDrive
     describe('conditions mean what they mean in memory', () => {
       beforeAll(() => driver.store(Object.values(vectorEvents)).then(() => {}));
 
-      it.each(vectors.filter(({ name: title }) => !skipVectors.includes(title)).map((vector) => [vector.name, vector] as const))('%s', async (_name, vector) => {
-        const { events, total } = await driver.search({ workspaceId: 'w1', where: conditionOf(vector), sort: [{ field: 'createdAt', order: 'asc' }] });
+      it.each(
+        vectors.filter(({ name: title }) => !skipVectors.includes(title)).map((vector) => [vector.name, vector] as const),
+      )('%s', async (_name, vector) => {
+        const { events, total } = await driver.search({
+          workspaceId: 'w1',
+          where: conditionOf(vector),
+          sort: [{ field: 'createdAt', order: 'asc' }],
+        });
 
         expect(ids(events)).toEqual(vector.matches.map((match) => `vector-${match}`));
         expect(total).toBe(vector.matches.length);
@@ -67,7 +73,11 @@ export function datalakeContract(name: string, open: () => Promise<DatalakeDrive
       });
 
       it('gives an event back as it was, by id, in its workspace only', async () => {
-        const one = event(4, { payload: { deep: { list: [1, null, 'é'] } }, target: { userId: 'u9' }, source: { workspaceId: 'own' } as never });
+        const one = event(4, {
+          payload: { deep: { list: [1, null, 'é'] } },
+          target: { userId: 'u9' },
+          source: { workspaceId: 'own' } as never,
+        });
         await driver.store([one]);
 
         expect(await driver.get('own', one.id)).toEqual(one);
@@ -89,7 +99,9 @@ export function datalakeContract(name: string, open: () => Promise<DatalakeDrive
       });
 
       it('pages by number', async () => {
-        expect(await numbers({ workspaceId: 'pages', limit: 10, page: 2, sort: [{ field: 'createdAt', order: 'asc' }] })).toEqual([20, 21, 22, 23, 24, 25]);
+        expect(await numbers({ workspaceId: 'pages', limit: 10, page: 2, sort: [{ field: 'createdAt', order: 'asc' }] })).toEqual([
+          20, 21, 22, 23, 24, 25,
+        ]);
       });
 
       it('walks by cursor through everything, each event once', async () => {
@@ -105,17 +117,33 @@ export function datalakeContract(name: string, open: () => Promise<DatalakeDrive
       });
 
       it('reads on after an event, oldest first', async () => {
-        expect(await numbers({ workspaceId: 'pages', afterId: stored[22]?.id, sort: [{ field: 'createdAt', order: 'asc' }] })).toEqual([23, 24, 25]);
+        expect(await numbers({ workspaceId: 'pages', afterId: stored[22]?.id, sort: [{ field: 'createdAt', order: 'asc' }] })).toEqual([
+          23, 24, 25,
+        ]);
       });
 
       it('sorts by any field', async () => {
         expect(await numbers({ workspaceId: 'pages', limit: 2, sort: [{ field: 'payload.n', order: 'desc' }] })).toEqual([25, 24]);
-        expect(await numbers({ workspaceId: 'pages', limit: 2, sort: [{ field: 'source.userId', order: 'asc' }, { field: 'createdAt', order: 'asc' }] })).toEqual([0, 4]);
+        expect(
+          await numbers({
+            workspaceId: 'pages',
+            limit: 2,
+            sort: [
+              { field: 'source.userId', order: 'asc' },
+              { field: 'createdAt', order: 'asc' },
+            ],
+          }),
+        ).toEqual([0, 4]);
       });
 
       it('counts all matches when asked, and only what the reader may read', async () => {
         const all = await driver.search({ workspaceId: 'pages', limit: 1, trackTotal: true });
-        const some = await driver.search({ workspaceId: 'pages', limit: 1, trackTotal: true, readable: { field: 'source.userId', op: 'eq', value: 'u1' } });
+        const some = await driver.search({
+          workspaceId: 'pages',
+          limit: 1,
+          trackTotal: true,
+          readable: { field: 'source.userId', op: 'eq', value: 'u1' },
+        });
         const none = await driver.search({ workspaceId: 'pages', limit: 1, trackTotal: true, readable: NEVER });
 
         expect([all.total, some.total, none.total]).toEqual([26, 7, 0]);
@@ -135,7 +163,10 @@ export function datalakeContract(name: string, open: () => Promise<DatalakeDrive
           id: ulid(START + i * HOUR),
           type: i % 5 === 0 ? 'error' : 'runtime.automations.executed',
           createdAt: new Date(START + i * HOUR).toISOString(),
-          payload: i % 5 === 0 ? { error: i % 2 ? 'FetchError' : 'TimeoutError' } : { slug: `a${i % 3}`, duration: i, trigger: { type: kinds[i % 3] }, ok: i % 2 === 0 },
+          payload:
+            i % 5 === 0
+              ? { error: i % 2 ? 'FetchError' : 'TimeoutError' }
+              : { slug: `a${i % 3}`, duration: i, trigger: { type: kinds[i % 3] }, ok: i % 2 === 0 },
           source: { workspaceId: 'aggs', correlationId: `k${i % 10}`, userId: `u${i % 6}`, automationSlug: `a${i % 3}` } as never,
         }),
       );
@@ -155,7 +186,10 @@ export function datalakeContract(name: string, open: () => Promise<DatalakeDrive
 
       it('orders values by a measure of theirs', async () => {
         const { slowest } = await aggs({
-          slowest: { terms: { field: 'payload.slug', size: 2, order: { 'latency.95': 'desc' } }, aggs: { latency: { percentiles: { field: 'payload.duration', percents: [95] } } } },
+          slowest: {
+            terms: { field: 'payload.slug', size: 2, order: { 'latency.95': 'desc' } },
+            aggs: { latency: { percentiles: { field: 'payload.duration', percents: [95] } } },
+          },
         });
         const values = slowest.buckets.map((bucket: any) => bucket.latency.values['95.0']);
 
@@ -164,7 +198,12 @@ export function datalakeContract(name: string, open: () => Promise<DatalakeDrive
       });
 
       it('counts over time without holes', async () => {
-        const { days } = await aggs({ days: { date_histogram: { field: 'createdAt', fixed_interval: '1d' }, aggs: { users: { cardinality: { field: 'source.userId' } } } } });
+        const { days } = await aggs({
+          days: {
+            date_histogram: { field: 'createdAt', fixed_interval: '1d' },
+            aggs: { users: { cardinality: { field: 'source.userId' } } },
+          },
+        });
 
         expect(days.buckets.map(({ key_as_string, doc_count, users }: any) => [key_as_string, doc_count, users.value])).toEqual([
           ['2026-06-01T00:00:00.000Z', 24, 6],
@@ -174,7 +213,10 @@ export function datalakeContract(name: string, open: () => Promise<DatalakeDrive
       });
 
       it('finds the peak of a histogram', async () => {
-        const { peak } = await aggs({ days: { date_histogram: { field: '@timestamp', calendar_interval: 'day' } }, peak: { max_bucket: { buckets_path: 'days>_count' } } });
+        const { peak } = await aggs({
+          days: { date_histogram: { field: '@timestamp', calendar_interval: 'day' } },
+          peak: { max_bucket: { buckets_path: 'days>_count' } },
+        });
 
         expect(peak.value).toBe(24);
       });
@@ -217,7 +259,12 @@ export function datalakeContract(name: string, open: () => Promise<DatalakeDrive
       });
 
       it('pages through combinations of values', async () => {
-        const edges = { composite: { size: 4, sources: [{ kind: { terms: { field: 'payload.trigger.type' } } }, { called: { terms: { field: 'payload.slug' } } }] } };
+        const edges = {
+          composite: {
+            size: 4,
+            sources: [{ kind: { terms: { field: 'payload.trigger.type' } } }, { called: { terms: { field: 'payload.slug' } } }],
+          },
+        };
         const first = (await aggs({ edges })).edges;
         const second = (await aggs({ edges: { composite: { ...edges.composite, after: first.after_key } } })).edges;
 
@@ -231,7 +278,10 @@ export function datalakeContract(name: string, open: () => Promise<DatalakeDrive
 
       it('shows the best events of a group', async () => {
         const { byUser } = await aggs({
-          byUser: { terms: { field: 'source.userId', size: 1, order: { _key: 'asc' } }, aggs: { last: { top_hits: { size: 1, sort: [{ createdAt: 'desc' }], _source: ['id', 'payload'] } } } },
+          byUser: {
+            terms: { field: 'source.userId', size: 1, order: { _key: 'asc' } },
+            aggs: { last: { top_hits: { size: 1, sort: [{ createdAt: 'desc' }], _source: ['id', 'payload'] } } },
+          },
         });
         const [hit] = byUser.buckets[0].last.hits.hits;
 
@@ -241,7 +291,10 @@ export function datalakeContract(name: string, open: () => Promise<DatalakeDrive
       });
 
       it('never tells of events that the reader may not read', async () => {
-        const { types } = await aggs({ types: { terms: { field: 'type' } } }, { readable: { not: { field: 'type', op: 'eq', value: 'error' } } });
+        const { types } = await aggs(
+          { types: { terms: { field: 'type' } } },
+          { readable: { not: { field: 'type', op: 'eq', value: 'error' } } },
+        );
 
         expect(types.buckets.map(({ key }: any) => key)).toEqual(['runtime.automations.executed']);
       });
@@ -250,7 +303,12 @@ export function datalakeContract(name: string, open: () => Promise<DatalakeDrive
         ['a script', { x: { terms: { script: 'x' } } }],
         ['a scripted metric', { x: { scripted_metric: { init_script: 'x' } } }],
         ['two kinds', { x: { terms: { field: 'type' }, avg: { field: 'x' } } }],
-        ['too many levels', [1, 2, 3, 4, 5, 6].reduce<object>((inner) => ({ x: { terms: { field: 'type' }, aggregations: inner } }), { x: { terms: { field: 'type' } } })],
+        [
+          'too many levels',
+          [1, 2, 3, 4, 5, 6].reduce<object>((inner) => ({ x: { terms: { field: 'type' }, aggregations: inner } }), {
+            x: { terms: { field: 'type' } },
+          }),
+        ],
       ])('refuses %s', async (_name, request) => {
         await expect(aggs(request as Record<string, unknown>)).rejects.toMatchObject({ type: 'SearchError' });
       });

@@ -3,11 +3,10 @@
  *
  * `sqlite:<file>` (default: `datalake.db` under DATA_DIR) or `http(s)://[user:password@]host:port` of Elasticsearch.
  */
-import { join, resolve } from 'node:path';
 import type { Service, ServiceBroker, ServiceSchema } from 'moleculer';
-import { type Config, configOf, ensureDataDir } from '../../shared/config.ts';
-import { fault } from '../../shared/errors.ts';
+import { type Config, configOf } from '../../shared/config.ts';
 import { acquire, release } from '../../shared/resources.ts';
+import { configurationFault, databaseFile, schemeOf } from '../locations.ts';
 import type { DatalakeDriver } from './contract.ts';
 
 export interface DatalakeMethods {
@@ -15,24 +14,19 @@ export interface DatalakeMethods {
 }
 
 const KEY = 'datalake';
+const VARIABLE = 'DATALAKE_URL';
 
 /** @throws ConfigurationError naming DATALAKE_URL */
 export async function openDatalake(config: Config): Promise<DatalakeDriver> {
   const url = config.datalakeUrl;
-  if (!url || url.startsWith('sqlite:')) {
+  const scheme = url ? schemeOf(url) : 'sqlite';
+  if (scheme === 'sqlite') {
     const { sqliteDatalake } = await import('./drivers/sqlite.ts');
-    const file = url ? url.slice('sqlite:'.length) : '';
-    if (file === ':memory:') return sqliteDatalake(file);
-    return sqliteDatalake(file ? resolve(file) : join(ensureDataDir(config), 'datalake.db'));
+    return sqliteDatalake(url === 'sqlite::memory:' ? ':memory:' : databaseFile(VARIABLE, url, config, 'datalake.db'));
   }
-  if (/^https?:\/\//.test(url)) {
-    const { elasticsearchDatalake } = await import('./drivers/elasticsearch.ts');
-    return elasticsearchDatalake({ url, namespace: config.namespace });
-  }
-  throw fault('ConfigurationError', {
-    message: `DATALAKE_URL '${url}' is neither sqlite:<file> nor http(s)://…`,
-    data: { variable: 'DATALAKE_URL' },
-  });
+  if (scheme !== 'http' && scheme !== 'https') throw configurationFault(VARIABLE, url ?? '', 'sqlite:<file> or http(s)://… is expected');
+  const { elasticsearchDatalake } = await import('./drivers/elasticsearch.ts');
+  return elasticsearchDatalake({ url: url as string, namespace: config.namespace });
 }
 
 /** The node's event history. Whoever acquires it calls `releaseDatalake`. */
