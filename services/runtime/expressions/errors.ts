@@ -1,0 +1,47 @@
+/** errors — where a text goes wrong: a range, and an excerpt with a caret under it. */
+
+/** Offsets in the text, end exclusive. */
+export interface Range {
+  start: number;
+  end: number;
+}
+
+export interface Diagnostic {
+  severity: 'error' | 'warning';
+  code: string;
+  message: string;
+  range: Range;
+  excerpt?: string;
+}
+
+export type ExpressionErrorType = 'InvalidExpressionSyntax' | 'InvalidVariableNameError' | 'LimitExceededError';
+
+/** Two lines: the part of the text around the range, and carets under it. */
+export function excerptOf(text: string, { start, end }: Range): string {
+  const lineStart = text.lastIndexOf('\n', start - 1) + 1;
+  const newline = text.indexOf('\n', start);
+  const lineEnd = newline < 0 ? text.length : newline;
+  const from = Math.max(lineStart, start - 40);
+  const to = Math.min(lineEnd, Math.max(start + 40, Math.min(end, start + 60)));
+  const before = from > lineStart ? '…' : '';
+  const after = to < lineEnd ? '…' : '';
+  const carets = '^'.repeat(Math.max(1, Math.min(end, to) - start));
+  return `${before}${text.slice(from, to)}${after}\n${' '.repeat(before.length + start - from)}${carets}`;
+}
+
+export class ExpressionError extends Error {
+  readonly type: ExpressionErrorType;
+  readonly range: Range;
+  readonly text: string;
+  /** Without the excerpt. */
+  readonly reason: string;
+
+  constructor(type: ExpressionErrorType, reason: string, text: string, range: Range) {
+    super(text ? `${reason}\n${excerptOf(text, range)}` : reason);
+    this.name = type;
+    this.type = type;
+    this.reason = reason;
+    this.range = range;
+    this.text = text;
+  }
+}

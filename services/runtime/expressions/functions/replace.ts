@@ -1,0 +1,18 @@
+/** replace */
+import { defineFunction, refuse } from '../function.ts';
+
+export const replace = defineFunction({
+  name: 'replace',
+  signature: 'replace(text: text, search: text, by: text): text',
+  summary: 'Replaces the first occurrence of a text. `$&` in the replacement stands for what was found, `$$` for a dollar.',
+  examples: [
+    ['replace("a-b-c", "-", "+")', 'a+b-c'],
+    ['replace("price", "ice", "$&s")', 'prices'],
+    ['replace(1, "a", "b")', Error],
+  ],
+  arity: [3, 3],
+  apply([text, search, by]) {
+    if (typeof text !== 'string' || typeof search !== 'string' || typeof by !== 'string') refuse(replace, 'three texts are expected');
+    return (text as string).replace(search as string, by as string);
+  },
+});

@@ -1,0 +1,87 @@
+/** operators — the table of operators: spelling, level, meaning. A higher level binds tighter; all are left-associative. */
+import type { BinaryOperator } from './ast.ts';
+import { regexFrom } from './regex.ts';
+import { hasOwn } from './values.ts';
+
+export const LEVELS = { or: 1, and: 2, equality: 3, relational: 4, additive: 5, multiplicative: 6 } as const;
+
+/** Spelling → [operator, level]. Words are matched whole and without regard to case; `not x` words are joined by the parser. */
+export const SYMBOLS: readonly (readonly [string, BinaryOperator | 'and' | 'or', number])[] = [
+  ['===', '===', LEVELS.equality],
+  ['!==', '!=', LEVELS.equality],
+  ['==', '==', LEVELS.equality],
+  ['!=', '!=', LEVELS.equality],
+  ['<=', '<=', LEVELS.relational],
+  ['>=', '>=', LEVELS.relational],
+  ['&&', 'and', LEVELS.and],
+  ['||', 'or', LEVELS.or],
+  ['=', '==', LEVELS.equality],
+  ['<', '<', LEVELS.relational],
+  ['>', '>', LEVELS.relational],
+  ['+', '+', LEVELS.additive],
+  ['-', '-', LEVELS.additive],
+  ['*', '*', LEVELS.multiplicative],
+  ['/', '/', LEVELS.multiplicative],
+  ['%', '%', LEVELS.multiplicative],
+];
+
+export const WORDS: ReadonlyMap<string, readonly [BinaryOperator | 'and' | 'or', number]> = new Map([
+  ['and', ['and', LEVELS.and]],
+  ['or', ['or', LEVELS.or]],
+  ['equals', ['==', LEVELS.equality]],
+  ['in', ['in', LEVELS.equality]],
+  ['matches', ['matches', LEVELS.equality]],
+] as const);
+
+/** Words that `not` may precede. */
+export const NEGATED: ReadonlyMap<string, BinaryOperator> = new Map([
+  ['equals', 'not equals'],
+  ['in', 'not in'],
+  ['matches', 'not matches'],
+] as const);
+
+function isIn(left: unknown, right: unknown): boolean {
+  if (Array.isArray(right)) return right.includes(left);
+  if (typeof right === 'string') {
+    const parts = right.split(',');
+    if (typeof left === 'number') return parts.some((part) => Number.parseInt(part, 10) === left);
+    return typeof left === 'string' && parts.includes(left);
+  }
+  if (typeof right === 'object' && right !== null) return hasOwn(right, String(left));
+  return false;
+}
+
+function doesMatch(left: unknown, right: unknown): boolean {
+  const text = left === undefined || left === null ? '' : typeof left === 'object' ? JSON.stringify(left) : String(left);
+  if (Array.isArray(right)) return right.some((pattern) => typeof pattern === 'string' && pattern !== '' && regexFrom(pattern).test(text));
+  if (typeof right !== 'string') return false;
+  return regexFrom(right).test(text);
+}
+
+// The language keeps JavaScript's loose comparisons and arithmetic on purpose: existing workspaces depend on them.
+/* biome-ignore-start lint/suspicious/noDoubleEquals: loose equality is the documented meaning of == */
+export const BINARY: Record<BinaryOperator, (left: any, right: any) => unknown> = {
+  '==': (left, right) => left == right,
+  '===': (left, right) => left === right,
+  '!=': (left, right) => left !== right,
+  'not equals': (left, right) => !(left == right),
+  in: isIn,
+  'not in': (left, right) => !isIn(left, right),
+  matches: doesMatch,
+  'not matches': (left, right) => !doesMatch(left, right),
+  '<': (left, right) => plain(left) < plain(right),
+  '<=': (left, right) => plain(left) <= plain(right),
+  '>': (left, right) => plain(left) > plain(right),
+  '>=': (left, right) => plain(left) >= plain(right),
+  '+': (left, right) => plain(left) + plain(right),
+  '-': (left, right) => plain(left) - plain(right),
+  '*': (left, right) => plain(left) * plain(right),
+  '/': (left, right) => plain(left) / plain(right),
+  '%': (left, right) => plain(left) % plain(right),
+};
+/* biome-ignore-end lint/suspicious/noDoubleEquals: loose equality is the documented meaning of == */
+
+/** Objects in arithmetic become their JSON: JavaScript would call methods that the data itself may carry. */
+function plain(value: any): any {
+  return typeof value === 'object' && value !== null ? (JSON.stringify(value) ?? '') : value;
+}

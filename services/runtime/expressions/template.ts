@@ -1,0 +1,169 @@
+/**
+ * template — any JSON whose texts may hold `{{ path }}` and `{% expression %}`. A text that is one hole keeps the value's type; in a
+ * mixed text every hole becomes text. One pass: what is substituted is never read again, whatever it contains.
+ */
+import type { Node } from './ast.ts';
+import { type Compilation, compileNode, type Evaluate, type Scope, sizeOf } from './compiler.ts';
+import { type Diagnostic, ExpressionError } from './errors.ts';
+import type { Env } from './function.ts';
+import { DEFAULT_LIMITS, type Limits } from './limits.ts';
+import { Parser } from './parser.ts';
+import { isHostile, toText } from './values.ts';
+
+export interface Template {
+  /** Nothing to evaluate: `evaluate` returns the same value each time, which must not be changed. */
+  readonly isConstant: boolean;
+  readonly roots: ReadonlySet<string>;
+  readonly warnings: Diagnostic[];
+  evaluate(scope: Scope, env: Env): unknown;
+}
+
+export interface TemplateOptions extends Partial<Limits> {
+  /** `{{x}}` stays as written when x is undefined. */
+  leaveUndefined?: boolean;
+  /** `{% %}` stays as written. */
+  noExpressions?: boolean;
+}
+
+interface Work extends Compilation {
+  warnings: Diagnostic[];
+  limits: Limits;
+  options: TemplateOptions;
+}
+
+/** null: constant. */
+type Part = Evaluate | null;
+
+/** @throws ExpressionError; `range` is within the text that holds the fault */
+export function compileTemplate(value: unknown, options: TemplateOptions = {}): Template {
+  const work: Work = { text: '', roots: new Set(), warnings: [], limits: { ...DEFAULT_LIMITS, ...options }, options };
+  const evaluate = compileValue(value, work, 0);
+  return { isConstant: evaluate === null, roots: work.roots, warnings: work.warnings, evaluate: evaluate ?? (() => value) };
+}
+
+function compileValue(value: unknown, work: Work, depth: number): Part {
+  if (typeof value === 'string') return compileText(value, work);
+  if (typeof value !== 'object' || value === null) return null;
+  if (depth > work.limits.maxDepth * 4)
+    throw new ExpressionError('LimitExceededError', `More than ${work.limits.maxDepth * 4} nested values.`, '', { start: 0, end: 0 });
+  if (Array.isArray(value)) {
+    const items = value.map((item) => compileValue(item, work, depth + 1));
+    if (items.every((item) => item === null)) return null;
+    return (scope, env) => {
+      env.charge(items.length);
+      return items.map((item, index) => (item === null ? value[index] : item(scope, env)));
+    };
+  }
+  return compileObject(value as Record<string, unknown>, work, depth);
+}
+
+function compileObject(value: Record<string, unknown>, work: Work, depth: number): Part {
+  const entries: { key: string; computedKey: Part; fixed: unknown; computed: Part }[] = [];
+  let isConstant = true;
+  for (const key of Object.keys(value)) {
+    if (isHostile(key))
+      throw new ExpressionError('InvalidVariableNameError', `The name '${key}' may not be used.`, key, { start: 0, end: key.length });
+    const computedKey = key.includes('{{') || key.includes('{%') ? compileText(key, work) : null;
+    const computed = compileValue(value[key], work, depth + 1);
+    if (computedKey || computed) isConstant = false;
+    entries.push({ key, computedKey, fixed: value[key], computed });
+  }
+  if (isConstant) return null;
+  return (scope, env) => {
+    env.charge(entries.length);
+    const made: Record<string, unknown> = {};
+    for (const { key, computedKey, fixed, computed } of entries) {
+      const name = computedKey ? toText(computedKey(scope, env)) : key;
+      if (computedKey && isHostile(name))
+        throw new ExpressionError('InvalidVariableNameError', `The name '${name}' may not be used.`, key, { start: 0, end: key.length });
+      made[name] = computed === null ? fixed : computed(scope, env);
+    }
+    return made;
+  };
+}
+
+interface Hole {
+  /** As written. */
+  source: string;
+  evaluate: Evaluate;
+  isVariable: boolean;
+}
+
+/** Text → its fixed parts and holes, from left to right. */
+function scan(text: string, work: Work): (string | Hole)[] {
+  const parts: (string | Hole)[] = [];
+  const parser = new Parser(text, work.limits);
+  const compilation: Compilation = { text, roots: work.roots };
+  let literalStart = 0;
+  let at = text.indexOf('{');
+  const lastClose = Math.max(text.lastIndexOf('}}'), text.lastIndexOf('%}'));
+  while (at >= 0 && at < lastClose) {
+    const next = text[at + 1];
+    let node: Node | null = null;
+    if (next === '{') {
+      parser.at = at;
+      node = parser.tryPath();
+    } else if (next === '%' && !work.options.noExpressions && text.indexOf('%}', at) > 0) {
+      parser.at = at + 2;
+      node = parser.expression();
+      parser.skipSpace();
+      if (!text.startsWith('%}', parser.at)) parser.fail(`'%}' expected.`);
+      parser.at += 2;
+    }
+    if (!node) {
+      at = text.indexOf('{', at + 1);
+      continue;
+    }
+    if (at > literalStart) parts.push(text.slice(literalStart, at));
+    const cost = sizeOf(node);
+    const inner = compileNode(node, compilation);
+    const evaluate: Evaluate =
+      cost < 4
+        ? inner
+        : (scope, env) => {
+            env.charge(cost);
+            return inner(scope, env);
+          };
+    parts.push({ source: text.slice(at, parser.at), evaluate, isVariable: next === '{' });
+    literalStart = parser.at;
+    at = text.indexOf('{', parser.at);
+  }
+  if (literalStart < text.length) parts.push(text.slice(literalStart));
+  work.warnings.push(...parser.warnings);
+  return parts;
+}
+
+function compileText(text: string, work: Work): Part {
+  if (!text.includes('{')) return null;
+  const parts = scan(text, work);
+  if (parts.every((part) => typeof part === 'string')) return null;
+  const { leaveUndefined } = work.options;
+  if (parts.length === 1) {
+    const { evaluate, source, isVariable } = parts[0] as Hole;
+    if (!leaveUndefined || !isVariable) return evaluate;
+    return (scope, env) => {
+      const value = evaluate(scope, env);
+      return value === undefined ? source : value;
+    };
+  }
+  const { maxOutputChars } = work.limits;
+  return (scope, env) => {
+    let made = '';
+    for (const part of parts) {
+      if (typeof part === 'string') made += part;
+      else {
+        const value = part.evaluate(scope, env);
+        made += value === undefined && leaveUndefined && part.isVariable ? part.source : toText(value);
+      }
+      if (made.length > maxOutputChars)
+        throw new ExpressionError(
+          'LimitExceededError',
+          `This text would be longer than ${maxOutputChars} characters.`,
+          text.slice(0, 200),
+          { start: 0, end: 1 },
+        );
+    }
+    env.charge(1 + Math.floor(made.length / 1000));
+    return made;
+  };
+}
