@@ -2,9 +2,9 @@
 import { isPlainObject, type JsonObject } from '../../shared/json.ts';
 import type { Patch, Stored } from './contract.ts';
 
-/** A new record with the next revision; `record` stays as it is. What stands in the way of a path and is no object is replaced by one. */
+/** `record`, changed in place, with the next revision. What stands in the way of a path and is no object is replaced by one. */
 export function patched<T extends Stored>(record: T, { set = {}, unset = [] }: Patch): T {
-  const next = structuredClone(record) as JsonObject;
+  const next = record as unknown as JsonObject;
   for (const [path, value] of Object.entries(set)) {
     const { parent, last } = reachParent(next, path.split('.'), true) as { parent: JsonObject; last: string };
     parent[last] = value;
@@ -17,7 +17,7 @@ export function patched<T extends Stored>(record: T, { set = {}, unset = [] }: P
     } else if (found) delete found.parent[found.last];
   }
   next._rev = record._rev + 1;
-  return next as T;
+  return record;
 }
 
 function reachParent(root: JsonObject, path: string[], makes: boolean): { parent: JsonObject; last: string } | null {
