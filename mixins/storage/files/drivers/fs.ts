@@ -209,7 +209,10 @@ export function fsFiles(folder: string, area: string): FilesDriver {
       const found = await openRegular(checkKey(key));
       if (!found) return null;
       const { handle, stat } = found;
-      const etag = await etagOf(key, handle, stat);
+      const etag = await etagOf(key, handle, stat).catch(async (error) => {
+        await handle.close();
+        throw error;
+      });
       const size = Number(stat.size);
       const start = range?.start ?? 0;
       const end = Math.min(range?.end ?? size - 1, size - 1);
