@@ -137,8 +137,10 @@ const wordSets = new WeakMap<object, Set<string>>();
 
 /** JSON text of an event, made once however many filters ask for it. */
 export function jsonText(event: object): string {
-  let text = jsonTexts.get(event);
-  if (text === undefined) jsonTexts.set(event, (text = JSON.stringify(event)));
+  const known = jsonTexts.get(event);
+  if (known !== undefined) return known;
+  const text = JSON.stringify(event);
+  jsonTexts.set(event, text);
   return text;
 }
 
@@ -147,8 +149,8 @@ function textTest(text: string): Test {
   return (event) => {
     if (parts.length > 0 && !parts.every((part) => jsonText(event).includes(part))) return false;
     if (words.length + prefixes.length === 0) return true;
-    let known = wordSets.get(event);
-    if (!known) wordSets.set(event, (known = eventWords(event)));
+    const known = wordSets.get(event) ?? eventWords(event);
+    wordSets.set(event, known);
     return words.every((word) => known.has(word)) && prefixes.every((prefix) => [...known].some((word) => word.startsWith(prefix)));
   };
 }

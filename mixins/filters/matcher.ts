@@ -87,8 +87,8 @@ export function createMatcher(): Matcher {
   const file = (entry: Class) => {
     if (entry.anchors === null) return void everything.add(entry);
     for (const [field, value] of entry.anchors) {
-      let byField = index.get(field);
-      if (!byField) index.set(field, (byField = { path: field.split('.'), values: new Map() }));
+      const byField = index.get(field) ?? { path: field.split('.'), values: new Map<string, Set<Class>>() };
+      index.set(field, byField);
       const found = byField.values.get(value);
       if (found) found.add(entry);
       else byField.values.set(value, new Set([entry]));

@@ -184,6 +184,36 @@ export const SETTINGS = {
     default: 200,
     about: 'Automations of one workspace at work at once on one node.',
   },
+  eventsRetentionDays: {
+    env: 'EVENTS_RETENTION_DAYS',
+    kind: 'number',
+    default: 180,
+    about: 'Age at which stored events are removed, days; -1 keeps them for ever.',
+  },
+  eventsWorkspaceMaxBytes: {
+    env: 'EVENTS_WORKSPACE_MAX_BYTES',
+    kind: 'number',
+    default: 10_000_000_000,
+    about: 'Stored events of one workspace; above, the oldest are removed. -1: no limit.',
+  },
+  eventsScheduledDeletionDays: {
+    env: 'EVENTS_SCHEDULED_DELETION_DAYS',
+    kind: 'number',
+    default: 90,
+    about: 'Days after which the events of a deleted workspace are removed.',
+  },
+  eventsCleanupMaxEvents: {
+    env: 'EVENTS_CLEANUP_WORKSPACE_MAX_EVENTS',
+    kind: 'number',
+    default: 100,
+    about: 'A workspace with at most this many events, and none of late, loses them; -1 never.',
+  },
+  eventsCleanupInactivityDays: {
+    env: 'EVENTS_CLEANUP_WORKSPACE_INACTIVITY_DAYS',
+    kind: 'number',
+    default: 15,
+    about: 'How long such a workspace must have been silent, days.',
+  },
   internalApiKey: {
     env: 'INTERNAL_API_KEY',
     kind: 'text',

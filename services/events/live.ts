@@ -59,7 +59,7 @@ export async function openLive(bus: EventBus): Promise<Live> {
       if (readable === null) return [];
       const events = await bus.replay(afterId, workspaceId, limit);
       const isWanted = compile({ all: [where, readable] });
-      return events && events.filter(isWanted);
+      return events === null ? null : events.filter(isWanted);
     },
     close: () => following.stop({ drainMs: 0 }),
   };

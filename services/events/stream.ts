@@ -26,7 +26,13 @@ const frame = (event: PrismeEvent) => `id: ${event.id}\nevent: ${event.type}\nda
 export function eventStream({ live, interest, afterId, keepAliveMs, recheck, recheckMs = RECHECK_MS }: StreamOptions): Readable {
   const seen = new Set<string>();
   let pending: PrismeEvent[] | null = [];
-  const output = new Readable({ read() {}, destroy: (error, done) => (close(), done(error)) });
+  const output = new Readable({
+    read() {},
+    destroy(error, done) {
+      close();
+      done(error);
+    },
+  });
   const write = (event: PrismeEvent) => {
     if (output.readableLength > MAX_WAITING_BYTES) {
       output.push(

@@ -37,7 +37,8 @@ class Buckets<Key> {
     let bucket = this.map.get(key);
     if (!bucket) {
       if (this.map.size >= MAX_BUCKETS) throw refusedAggregation(`more than ${MAX_BUCKETS} buckets.`);
-      this.map.set(key, (bucket = { count: 0, subs: this.#open?.() ?? null }));
+      bucket = { count: 0, subs: this.#open?.() ?? null };
+      this.map.set(key, bucket);
     }
     return bucket;
   }

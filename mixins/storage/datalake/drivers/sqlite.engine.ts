@@ -43,7 +43,7 @@ export interface SqliteEngine {
 }
 
 /** Value of a column for an event, and whether the event's own value fits it. */
-function fit(event: PrismeEvent, { path, kind }: (typeof COLUMNS)[number]): { value: SqlValue; fits: boolean } {
+function cellOf(event: PrismeEvent, { path, kind }: (typeof COLUMNS)[number]): { value: SqlValue; fits: boolean } {
   const found = valueAt(event, path);
   if (found === undefined || found === null) return { value: null, fits: true };
   if (kind === 'moment') return { value: Date.parse(String(found)), fits: true };
@@ -86,11 +86,12 @@ export function openSqliteEngine(file: string, { readOnly = false } = {}): Sqlit
 
   const statements = new Map<string, StatementSync>();
   const prepare = (sql: string): StatementSync => {
-    let found = statements.get(sql);
+    const found = statements.get(sql);
     if (found) return found;
     if (statements.size > 300) statements.clear();
-    statements.set(sql, (found = db.prepare(sql)));
-    return found;
+    const made = db.prepare(sql);
+    statements.set(sql, made);
+    return made;
   };
 
   function transaction<T>(work: () => T): T {
@@ -111,7 +112,7 @@ export function openSqliteEngine(file: string, { readOnly = false } = {}): Sqlit
     const values: SqlValue[] = [];
     let odd = 0;
     for (const column of COLUMNS) {
-      const { value, fits } = fit(event, column);
+      const { value, fits } = cellOf(event, column);
       values.push(value);
       if (!fits && column.loose) odd = 1;
     }
