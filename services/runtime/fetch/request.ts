@@ -70,7 +70,8 @@ function encodeBody(request: FetchRequest, headers: Record<string, string>): str
     headers['content-type'] ??= 'application/octet-stream';
     return body;
   }
-  const type = (headers['content-type'] ??= 'application/json').toLowerCase();
+  headers['content-type'] ??= 'application/json';
+  const type = headers['content-type'].toLowerCase();
   if (typeof body === 'string') return body;
   if (type.includes('application/x-www-form-urlencoded') && isPlainObject(body)) return encodeForm(body);
   return JSON.stringify(body);

@@ -1,0 +1,167 @@
+/**
+ * consumers — what the runtime listens to on the bus, one consumer group per purpose:
+ *
+ *   `runtime`            custom events and listenable native ones → automations (balanced, at least once, retried, dead-lettered)
+ *   `runtime-waits`      every event → waits (apart from automations, so that a waiting run can never hold up what it waits for)
+ *   `runtime-sessions`   sign-in and sign-out → session records
+ *   `runtime-schedules`  changes of workspaces → planned schedules
+ *   broadcast            changes of workspaces and sessions → what this node remembers
+ */
+import { createHash } from 'node:crypto';
+import type { Delivery, EventBus, Subscription } from '../../mixins/bus/contract.ts';
+import type { Config } from '../../mixins/shared/config.ts';
+import { fault, isFault } from '../../mixins/shared/errors.ts';
+import { EMIT_TOPIC, type PrismeEvent } from '../../mixins/shared/event.ts';
+import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
+import type { Execution } from './execution.ts';
+import type { RunIdentity, TriggerInfo } from './interpreter/index.ts';
+import type { LoadedWorkspace, Models } from './models.ts';
+import type { RunStore } from './runs.ts';
+import type { Schedules } from './schedules.ts';
+import { SESSION_EVENTS, type Sessions } from './sessions.ts';
+import { type Consideration, type createExplanations, eventRequest, instanceConcerned, LISTENABLE } from './starts.ts';
+import { automationAt, eventMatches, type Match } from './triggers.ts';
+import type { Waits } from './waits.ts';
+
+export interface ConsumersOptions {
+  bus: EventBus;
+  cache: CacheDriver;
+  config: Config;
+  models: Models;
+  sessions: Sessions;
+  waits: Waits;
+  store: RunStore;
+  schedules: Schedules;
+  execution: Execution;
+  explanations: ReturnType<typeof createExplanations>;
+  roleOf: (identity: RunIdentity, workspaceId: string, correlationId: string) => Promise<string | undefined>;
+}
+
+/** Events of one workspace that are worked on at once, by lanes: enough to be fast, too few to crowd out others. */
+const LANES_PER_WORKSPACE = 256;
+const MAX_IN_FLIGHT = 1000;
+const WAIT_BATCH = 64;
+
+export const cancelledKey = (workspaceId: string, correlationId: string): string => `run:{${workspaceId}}:cancelled:${correlationId}`;
+
+const laneOf = (event: PrismeEvent): string =>
+  `${event.source.workspaceId}#${(createHash('md5').update(event.id).digest()[0] as number) % LANES_PER_WORKSPACE}`;
+
+export async function startConsumers(options: ConsumersOptions): Promise<Subscription[]> {
+  const { bus, cache, config, models, sessions, waits, store, schedules, execution, explanations, roleOf } = options;
+
+  async function identityOf(event: PrismeEvent): Promise<RunIdentity> {
+    const { userId, sessionId, workspaceId, correlationId } = event.source;
+    const known = sessionId ? await sessions.find(sessionId) : null;
+    const user = known?.userId ?? userId ?? sessionId;
+    const identity: RunIdentity = {
+      ...(user ? { userId: user } : {}),
+      ...(sessionId ? { sessionId } : {}),
+      ...(known?.email ? { email: known.email } : {}),
+      ...(known?.authData ? { authData: known.authData } : {}),
+    };
+    const role = user ? await roleOf(identity, workspaceId as string, correlationId) : undefined;
+    return role ? { ...identity, role } : identity;
+  }
+
+  /** Automations an event starts, with what each is told about its trigger. */
+  function startsOf(workspace: LoadedWorkspace, event: PrismeEvent): { match: Match; trigger: TriggerInfo }[] {
+    const starts = eventMatches(workspace.root, event.type, instanceConcerned(event)).map((match) => ({
+      match,
+      trigger: { type: 'event', value: match.value, id: event.id } as TriggerInfo,
+    }));
+    if (event.type === 'runtime.schedules.triggered') {
+      const { automation, trigger } = event.payload as { automation?: string; trigger?: { type?: string; value?: string } };
+      const match = trigger?.type === 'schedule' && automation ? automationAt(workspace.root, automation) : null;
+      if (match) starts.push({ match, trigger: { type: 'schedule', value: String(trigger?.value ?? ''), id: event.id } });
+    }
+    // The end or the copy of a workspace is the end or the beginning of each of its app instances.
+    const simulated = { 'workspaces.deleted': 'workspaces.apps.uninstalled', 'workspaces.duplicated': 'workspaces.apps.installed' }[
+      event.type
+    ];
+    if (simulated)
+      for (const child of workspace.root.children.values())
+        for (const match of eventMatches(child, simulated))
+          starts.push({ match, trigger: { type: 'event', value: match.value, id: event.id } });
+    return starts;
+  }
+
+  async function trigger(event: PrismeEvent, delivery: Delivery): Promise<void> {
+    const { workspaceId, correlationId } = event.source;
+    if (!workspaceId || !correlationId) return;
+    if (await waits.cancelsTriggers(event)) return void explanations.add(event, { reason: 'a wait asked for it alone' });
+    const workspace = await models.find(workspaceId);
+    if (!workspace) return void explanations.add(event, { reason: 'workspace missing or suspended' });
+    const starts = startsOf(workspace, event);
+    if (starts.length === 0) return void explanations.add(event, { reason: 'no automation listens to it' });
+    if (Number(event.source.automationDepth ?? 0) > config.maxDepth) return tooDeep(event);
+    if (await cache.get(cancelledKey(workspaceId, correlationId))) return void explanations.add(event, { reason: 'its run was cancelled' });
+
+    const identity = await identityOf(event);
+    const requests = starts.map(({ match, trigger: info }) => eventRequest(match, event, info, identity));
+    const known = await store.findMany(
+      workspaceId,
+      requests.map(({ id }) => id),
+    );
+    const considered: Consideration[] = [];
+    explanations.add(event, { considered });
+    const isInteraction =
+      event.type !== 'runtime.interactions.triggered' && (event.source.userId !== undefined || event.source.serviceTopic !== EMIT_TOPIC);
+    const outcomes = await Promise.allSettled(
+      requests.map(async (request, i) => {
+        const entry: Consideration = { automation: request.automation, decision: 'started', runId: request.id };
+        considered.push(entry);
+        // What has a record belongs to the runtime: finished, going on, or to be continued by it.
+        if (known[i]) return void Object.assign(entry, { decision: 'duplicate', reason: `the run is ${known[i]?.state}` });
+        const end = await execution.run(request, { isInteraction: isInteraction && i === 0 });
+        if (end.state === 'failed') Object.assign(entry, { decision: 'failed', reason: (end.error as Error).message });
+        if (end.state === 'cancelled') entry.decision = 'cancelled';
+      }),
+    );
+    const failure = outcomes.find((outcome) => outcome.status === 'rejected');
+    if (!failure) return;
+    // Runs that have a record come back by themselves; only the others need the event again.
+    const left = await store.findMany(
+      workspaceId,
+      requests.filter((_, i) => outcomes[i]?.status === 'rejected').map(({ id }) => id),
+    );
+    if (left.some((record) => record === null) || delivery.isLast) throw failure.reason;
+  }
+
+  async function tooDeep(event: PrismeEvent): Promise<void> {
+    explanations.add(event, { reason: 'too many successive calls' });
+    const problem = fault('TooManyCallError', { data: { limit: config.maxDepth, event: event.type } });
+    await bus.send(
+      'error',
+      { error: problem.type, message: problem.message, details: problem.data as object },
+      { source: { ...event.source, serviceTopic: 'error' }, topic: 'error' },
+    );
+  }
+
+  async function plan(event: PrismeEvent): Promise<void> {
+    const id = String(event.payload.workspaceId ?? event.source.workspaceId ?? '');
+    if (!id) return;
+    if (event.type === 'workspaces.deleted') return schedules.remove(id);
+    try {
+      await schedules.reconcile(await models.get(id));
+    } catch (error) {
+      if (isFault(error, 'ObjectNotFoundError') || isFault(error, 'SuspendedWorkspaceError')) return schedules.remove(id);
+      throw error;
+    }
+  }
+
+  return Promise.all([
+    bus.on(['workspaces.*', 'apps.*'], (event) => models.follow(event), { mode: 'broadcast' }),
+    bus.on(SESSION_EVENTS, (event) => sessions.forget(event), { mode: 'broadcast' }),
+    bus.on(SESSION_EVENTS, (event) => sessions.apply(event), { group: 'runtime-sessions' }),
+    bus.on(['workspaces.*'], plan, { group: 'runtime-schedules', maxInFlight: 10 }),
+    bus.all((events) => waits.match(events), {
+      group: 'runtime-waits',
+      batchSize: WAIT_BATCH,
+      maxInFlight: 8,
+      // In order within a workspace is enough; nothing here waits for anything.
+      lane: (event) => String(event.source.workspaceId),
+    }),
+    bus.on([EMIT_TOPIC, ...LISTENABLE], trigger, { group: 'runtime', lane: laneOf, maxInFlight: MAX_IN_FLIGHT }),
+  ]);
+}

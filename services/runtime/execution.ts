@@ -1,0 +1,373 @@
+/**
+ * execution — one run from its request to its end: model, world, interpreter, journal, record.
+ *
+ * A run ends here in one of these ways: done, failed (its own error), cancelled, waiting (it left memory and will be woken), elsewhere
+ * (another node has it). A store that fails is none of them: it throws, and whoever gave the run tries again.
+ */
+import { randomBytes } from 'node:crypto';
+import { MINUTE, SECOND } from '../../mixins/shared/clock.ts';
+import { fault, isFault, toPublicError } from '../../mixins/shared/errors.ts';
+import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
+import { createHttpAnswer, type HttpAnswer } from './http-answer.ts';
+import type { Frame, RunAutomation } from './interpreter/index.ts';
+import { createJournal, type Journal, type JournalHead, journalKey, readJournal } from './journal.ts';
+import type { Turns } from './limits.ts';
+import type { LoadedWorkspace, Models } from './models.ts';
+import { createRedactor } from './redaction.ts';
+import { FINAL_STATES, type Held, nodeRunsKey, type RunRecord, type RunRequest, type RunStore, runRef } from './runs.ts';
+import { automationAt, type Match } from './triggers.ts';
+import { createWorld, type RunWorld, secretArguments, type WorldServices } from './world.ts';
+
+export type RunEnd =
+  | { state: 'done'; output: unknown }
+  | { state: 'failed'; error: unknown }
+  | { state: 'cancelled' }
+  | { state: 'waiting' }
+  | { state: 'elsewhere' };
+
+/** A run in the memory of this node. */
+export interface ActiveRun {
+  request: RunRequest;
+  control: AbortController;
+  startedAt: number;
+  world?: RunWorld;
+  journal?: Journal;
+  loaded?: LoadedWorkspace;
+  held?: Held;
+  /** Ends the execution in this memory; the run goes on elsewhere. */
+  leave?: (end: RunEnd) => void;
+  isLeaving?: boolean;
+}
+
+export interface ExecutionOptions {
+  cache: CacheDriver;
+  models: Models;
+  store: RunStore;
+  turns: Turns;
+  services: WorldServices;
+  interpret: RunAutomation;
+  /** This start-up of this node. */
+  owner: string;
+  /** Milliseconds of the last sign of life that the cluster has confirmed. */
+  lastBeatAt: () => number;
+  /** Executions begun before a run is given up. */
+  maxAttempts?: number;
+  /** A run that can only be woken leaves memory after this long. */
+  graceMs?: number;
+}
+
+export interface RunOptions {
+  http?: HttpAnswer;
+  /** The record, when this execution continues or repeats a run. */
+  held?: Held;
+  /** Nested inside another run: it does not wait for a turn, its parent holds one. */
+  isNested?: boolean;
+  /** Started by a person, a schedule or the platform, not by another automation. */
+  isInteraction?: boolean;
+}
+
+/** After this long without a confirmed sign of life a node asks before it writes. */
+const TRUST_MS = 2 * SECOND;
+const JOURNAL_TTL_MS = 32 * 24 * 60 * MINUTE;
+
+export function createExecution(options: ExecutionOptions) {
+  const { cache, models, store, turns, services, interpret, owner, lastBeatAt, maxAttempts = 5, graceMs = SECOND } = options;
+  const actives = new Map<string, ActiveRun>();
+  const keptModels = new Set<string>();
+
+  const newRecord = (request: RunRequest, loaded: LoadedWorkspace | undefined, state: RunRecord['state']): RunRecord => ({
+    id: request.id,
+    workspaceId: request.workspaceId,
+    automation: request.automation,
+    trigger: request.trigger,
+    correlationId: request.run.correlationId,
+    state,
+    startedAt: new Date(request.acceptedAt).toISOString(),
+    updatedAt: new Date().toISOString(),
+    attempts: 1,
+    revision: loaded?.revision ?? 0,
+    owner,
+    request,
+  });
+
+  function journalOf(active: ActiveRun, loaded: LoadedWorkspace, records: unknown[]): Journal {
+    const { request } = active;
+    const head: JournalHead = { startedAt: Date.now(), seed: randomBytes(16).toString('hex'), revision: loaded.revision };
+    return createJournal({
+      head,
+      records,
+      async onFirstWrite() {
+        if (active.held) return;
+        const held = await store.create(newRecord(request, loaded, 'running'));
+        if (!held) return leave(active, { state: 'elsewhere' });
+        active.held = held;
+      },
+      async assertOwned() {
+        if (Date.now() - lastBeatAt() < TRUST_MS) return;
+        const present = await store.find(request.workspaceId, request.id);
+        if (present?.record.owner !== owner || present.version !== active.held?.version) return leave(active, { state: 'elsewhere' });
+      },
+      append: async (list) => void (await cache.append(journalKey(request.workspaceId, request.id), list, { ttlMs: JOURNAL_TTL_MS })),
+    });
+  }
+
+  /** Ends the execution here at once: whatever is asked afterwards is never answered. */
+  function leave(active: ActiveRun, end: RunEnd): Promise<never> {
+    active.isLeaving = true;
+    active.world?.silence();
+    active.leave?.(end);
+    return new Promise(() => {});
+  }
+
+  /** The revision the run began with: the loaded one, or the one kept when it was suspended. */
+  async function modelFor(request: RunRequest, records: unknown[]): Promise<LoadedWorkspace> {
+    const loaded = await models.get(request.workspaceId);
+    const head = records[0] as JournalHead | undefined;
+    if (!head || head.revision === loaded.revision) return loaded;
+    const kept = await store.keptModel(request.workspaceId, head.revision);
+    return kept ? models.restore(kept) : loaded;
+  }
+
+  async function execute(active: ActiveRun, { http, isInteraction }: RunOptions): Promise<RunEnd> {
+    const { request, control } = active;
+    const records = active.held && request.isDurable ? await readJournal(cache, request.workspaceId, request.id) : [];
+    const loaded = await modelFor(request, records);
+    active.loaded = loaded;
+    const match = automationAt(loaded.root, request.automation);
+    if (!match)
+      throw fault('ObjectNotFoundError', {
+        message: 'Automation not found',
+        data: { workspaceId: request.workspaceId, automation: request.automation },
+      });
+    const { model, automation } = match;
+    const redactor = createRedactor([
+      ...loaded.root.secretTexts,
+      ...model.secretTexts,
+      ...secretArguments(model, automation.slug, request.payload),
+    ]);
+    const journal = request.isDurable ? journalOf(active, loaded, records) : undefined;
+    active.journal = journal;
+    const world = createWorld({
+      services,
+      request,
+      loaded,
+      redactor,
+      control,
+      seed: journal?.head.seed ?? randomBytes(16).toString('hex'),
+      startedAt: journal?.head.startedAt ?? Date.now(),
+      ...(journal ? { journal } : {}),
+      ...(http ? { http } : {}),
+    });
+    active.world = world;
+    const left = new Promise<RunEnd>((resolve) => (active.leave = resolve));
+    const told = isInteraction
+      ? services.events.triggered(request, redactor).catch((error) => services.log('a native event was not accepted by the bus', error))
+      : null;
+    try {
+      const ran = interpret({
+        model,
+        automation,
+        payload: request.payload,
+        trigger: request.trigger,
+        identity: request.identity,
+        run: request.run,
+        world,
+        limits: { maxDepth: services.config.maxDepth },
+        timezone: services.config.defaultTimezone,
+        locale: services.config.defaultLocale,
+      }).then(
+        ({ output }): RunEnd => ({ state: 'done', output }),
+        (error): RunEnd => (isFault(error, 'RunCancelledError') ? { state: 'cancelled' } : { state: 'failed', error }),
+      );
+      const end = await Promise.race([ran, world.broken, left]);
+      if (active.isLeaving) return await left;
+      if (end.state === 'failed') {
+        await reportFailure(request, match, end.error, redactor);
+        end.error = cleaned(end.error, redactor);
+      }
+      await Promise.all([world.settled(), told]);
+      return end;
+    } finally {
+      world.close();
+    }
+  }
+
+  /** The `error` event of a failed run, from where it happened. */
+  async function reportFailure(
+    request: RunRequest,
+    { model, automation }: Match,
+    error: unknown,
+    redactor: ReturnType<typeof createRedactor>,
+  ) {
+    if (!isFault(error)) services.log(`run ${request.id} of ${request.automation} failed unexpectedly`, error);
+    const { error: name, message, details } = toPublicError(error);
+    const innermost = (error as { frame?: Frame } | null)?.frame;
+    const frame: Frame = innermost ?? {
+      automationSlug: automation.slug,
+      instance: model.instance,
+      ...(model.appSlug ? { appSlug: model.appSlug } : {}),
+      depth: request.run.depth + 1,
+      identity: request.identity,
+    };
+    await services.events
+      .error(request, frame, { error: name, message, details }, 'end', redactor)
+      .catch((problem) => services.log('an error event was not accepted by the bus', problem));
+  }
+
+  /** Writes how a durable run ended; a run that neither wrote nor failed leaves nothing. */
+  async function conclude(active: ActiveRun, end: RunEnd, http?: HttpAnswer): Promise<void> {
+    const { request } = active;
+    if (end.state === 'waiting' || end.state === 'elsewhere') return;
+    if (end.state === 'failed' && !active.held && request.isDurable)
+      active.held = (await store.create(newRecord(request, active.loaded, 'running'))) ?? undefined;
+    if (!active.held) return;
+    const change: Partial<RunRecord> = end.state === 'failed' ? { error: publicError(end.error) } : {};
+    // Whoever asks again with the same Idempotency-Key gets this answer, from any node.
+    if (end.state === 'done' && http && !http.isStream) change.answer = http.finish(end.output);
+    await store.close(active.held, end.state, change);
+  }
+
+  async function run(request: RunRequest, runOptions: RunOptions = {}): Promise<RunEnd> {
+    const active: ActiveRun = {
+      request,
+      control: new AbortController(),
+      startedAt: Date.now(),
+      ...(runOptions.held ? { held: runOptions.held } : {}),
+    };
+    if (actives.has(request.id)) return { state: 'elsewhere' };
+    actives.set(request.id, active);
+    runOptions.http?.onClosed(() => active.control.abort());
+    const done = runOptions.isNested ? () => {} : await turns.take(request.workspaceId);
+    try {
+      let end: RunEnd;
+      try {
+        end = await execute(active, runOptions);
+      } catch (error) {
+        // The automation or workspace is gone, or the journal does not fit: final. Anything else is the platform's fault.
+        if (!isFault(error) || (error.retryable && error.type !== 'RunLostError')) throw error;
+        end = { state: 'failed', error };
+      }
+      await conclude(active, end, runOptions.http);
+      return end;
+    } catch (error) {
+      await giveBack(active, error);
+      throw error;
+    } finally {
+      actives.delete(request.id);
+      done();
+    }
+  }
+
+  /** The platform failed under a run that has a record: it is tried again later, or given up. */
+  async function giveBack(active: ActiveRun, error: unknown): Promise<void> {
+    active.world?.silence();
+    const { held, request } = active;
+    if (!held) return;
+    try {
+      if (held.record.attempts >= maxAttempts) return void (await store.close(held, 'dead', { error: publicError(error) }));
+      const ref = runRef(request.workspaceId, request.id);
+      await store.due(ref, Date.now() + 500 * 2 ** held.record.attempts);
+      await store.change(held, { state: 'accepted', owner: undefined, error: publicError(error) } as Partial<RunRecord>);
+      await cache.removeMembers(nodeRunsKey(owner), [ref]);
+    } catch (problem) {
+      // The store is away: the record still names this node, and is taken over when the node is gone or by the next look.
+      services.log(`run ${request.id} could not be handed back`, problem);
+    }
+  }
+
+  /** Takes a run that has a record and executes it. @param isRecovery its owner died: counts as a further attempt */
+  async function resume(workspaceId: string, id: string, { isRecovery = false } = {}): Promise<RunEnd> {
+    const held = await store.find(workspaceId, id);
+    if (!held || FINAL_STATES.includes(held.record.state) || actives.has(id)) return { state: 'elsewhere' };
+    if (isRecovery && held.record.attempts >= maxAttempts) {
+      await store.close(held, 'dead', {
+        error: held.record.error ?? { error: 'RunLostError', message: `The run was lost with its node ${held.record.attempts} times.` },
+      });
+      return { state: 'elsewhere' };
+    }
+    const claimed = await store.claim(held, owner, isRecovery || held.record.state === 'accepted' ? 1 : 0);
+    if (!claimed) return { state: 'elsewhere' };
+    // A webhook whose caller may ask again: its answer is made here as it would have been there.
+    const http =
+      claimed.record.trigger.type === 'endpoint' ? createHttpAnswer({ keepAliveMinMs: services.config.sseKeepAliveMs }) : undefined;
+    return run(claimed.record.request, { held: claimed, ...(http ? { http } : {}) });
+  }
+
+  /** Lets a run that can only be woken leave memory: journal and registration are durable, any node continues it. */
+  async function suspend(active: ActiveRun): Promise<void> {
+    const { request, world, journal, loaded } = active;
+    if (!world || !journal || !loaded) return;
+    const waits = [...world.openWaits];
+    active.isLeaving = true;
+    world.silence();
+    try {
+      await journal.flush();
+      if (!active.held) return;
+      const key = `${request.workspaceId}/${loaded.revision}`;
+      if (!keptModels.has(key)) {
+        await store.keepModel(request.workspaceId, loaded.revision, loaded.parts);
+        keptModels.add(key);
+      }
+      const deadline = Math.min(...waits.map((wait) => wait.deadline));
+      const ref = runRef(request.workspaceId, request.id);
+      await store.due(ref, deadline);
+      const held = await store.change(active.held, {
+        state: 'waiting',
+        owner: undefined,
+        waitingFor: { events: waits.flatMap((wait) => wait.oneOf.map(({ event }) => event)), until: new Date(deadline).toISOString() },
+        waits: waits.map((wait) => ({ id: wait.id, deadline: wait.deadline })),
+      } as Partial<RunRecord>);
+      await cache.removeMembers(nodeRunsKey(owner), [ref]);
+      active.leave?.({ state: held ? 'waiting' : 'elsewhere' });
+      if (!held) return;
+      // Decided while the run was on its way out: whoever decided may have found it still running.
+      for (const wait of waits) if (await services.waits.outcome(wait)) await store.due(ref, Date.now());
+    } catch (error) {
+      services.log(`run ${request.id} could not be suspended`, error);
+      await giveBack(active, error);
+      active.leave?.({ state: 'elsewhere' });
+    }
+  }
+
+  return {
+    run,
+    resume,
+    actives,
+    newRecord,
+    /** Suspends what has been waiting for longer than the grace time. */
+    suspendIdle(now = Date.now()): void {
+      for (const active of actives.values()) {
+        const { world, journal } = active;
+        if (!journal || !world || active.isLeaving || world.openWaits.length === 0) continue;
+        if (world.pending === world.openWaits.length && now - world.activeAt > graceMs) void suspend(active);
+      }
+    },
+    cancelLocal(workspaceId: string, correlationId: string, onlyInteractive = false): number {
+      let count = 0;
+      for (const { request, control } of actives.values()) {
+        if (request.workspaceId !== workspaceId || request.run.correlationId !== correlationId) continue;
+        if (onlyInteractive && request.isDurable) continue;
+        control.abort();
+        count++;
+      }
+      return count;
+    },
+  };
+}
+
+export type Execution = ReturnType<typeof createExecution>;
+
+/** The fault as its caller may see it: no secret in message or details. */
+function cleaned(error: unknown, redactor: ReturnType<typeof createRedactor>): unknown {
+  if (!isFault(error)) return error;
+  const message = redactor.clean(error.message);
+  const data = redactor.clean(error.data);
+  return message === error.message && data === error.data
+    ? error
+    : fault(error.type as Parameters<typeof fault>[0], { message, data: data as Record<string, unknown> });
+}
+
+function publicError(error: unknown): { error: string; message: string; details?: unknown } {
+  const { error: name, message, details } = toPublicError(error);
+  return { error: name, message, details };
+}

@@ -1,0 +1,163 @@
+/**
+ * http-answer — what a webhook automation tells its caller: `set $http` (status, headers, chunks) and the output.
+ *
+ * Plain answer: one `WebhookAnswer` at the end. The first chunk or keep-alive turns it into a stream of server-sent events; the promise
+ * `started` resolves then, so that the gateway can begin while the run goes on. The reader's pace holds the run back (`write` waits).
+ */
+import { PassThrough, type Readable } from 'node:stream';
+import { toPublicError } from '../../mixins/shared/errors.ts';
+import { isPlainObject, type JsonObject } from '../../mixins/shared/json.ts';
+import type { WebhookAnswer } from './contract.ts';
+
+export interface HttpMessage {
+  status?: number;
+  headers?: Record<string, unknown>;
+  chunk?: unknown;
+  sseKeepAlive?: number;
+}
+
+export interface StreamedAnswer {
+  status: number;
+  headers: Record<string, string>;
+  stream: Readable;
+}
+
+export interface HttpAnswer {
+  /** One `set $http`. Resolves when the reader has taken enough for more to be sent. */
+  write(message: HttpMessage): Promise<void>;
+  /** Resolves with the stream when the answer becomes one. */
+  readonly started: Promise<StreamedAnswer>;
+  readonly isStream: boolean;
+  /** The caller went away. */
+  onClosed(listener: () => void): void;
+  /** Ends the stream with the output, or makes the plain answer. */
+  finish(output: unknown): WebhookAnswer;
+  /** Ends the stream with the error as last message; false when there is no stream. */
+  fail(error: unknown): boolean;
+}
+
+const SSE_HEADERS = { 'content-type': 'text/event-stream', 'cache-control': 'no-cache', connection: 'keep-alive' };
+/** Headers of a hop: they belong to the server, not to an automation. */
+const OWN_HEADERS = new Set(['content-length', 'transfer-encoding', 'connection', 'keep-alive', 'upgrade', 'trailer', 'set-cookie2']);
+
+export function createHttpAnswer({ keepAliveMinMs }: { keepAliveMinMs: number }): HttpAnswer {
+  let status = 200;
+  let headers: Record<string, string> = {};
+  let stream: PassThrough | null = null;
+  let timer: NodeJS.Timeout | undefined;
+  let announce: (answer: StreamedAnswer) => void;
+  const started = new Promise<StreamedAnswer>((resolve) => (announce = resolve));
+  const listeners: (() => void)[] = [];
+
+  const open = () => {
+    if (stream) return stream;
+    const made = new PassThrough();
+    stream = made;
+    made.on('error', () => {});
+    made.once('close', () => {
+      clearInterval(timer);
+      if (!made.writableEnded) for (const listener of listeners) listener();
+    });
+    announce({ status, headers: { ...headers, ...SSE_HEADERS }, stream: made });
+    return made;
+  };
+  const send = (target: PassThrough, value: unknown): Promise<void> | void => {
+    if (target.destroyed || target.writableEnded) return;
+    if (target.write(`data: ${JSON.stringify(value)}\n\n`)) return;
+    return new Promise((resolve) => {
+      const done = () => {
+        target.off('drain', done).off('close', done);
+        resolve();
+      };
+      target.once('drain', done).once('close', done);
+    });
+  };
+
+  return {
+    started,
+    get isStream() {
+      return stream !== null;
+    },
+    onClosed: (listener) => void listeners.push(listener),
+    async write(message) {
+      if (!isPlainObject(message)) return;
+      if (!stream && isStatus(message.status)) status = Number(message.status);
+      if (!stream && isPlainObject(message.headers)) headers = { ...headers, ...cleanHeaders(message.headers) };
+      if (message.sseKeepAlive !== undefined) {
+        const target = open();
+        clearInterval(timer);
+        const everyMs = Math.max(Number(message.sseKeepAlive) || 0, keepAliveMinMs);
+        timer = setInterval(() => send(target, { keepAlive: true }), everyMs);
+        timer.unref();
+      }
+      if (message.chunk) await send(open(), message.chunk);
+    },
+    finish(output) {
+      clearInterval(timer);
+      if (!stream) return plainAnswer(output, status, headers);
+      const isNothing =
+        output === undefined || output === null || output === '' || (isPlainObject(output) && Object.keys(output).length === 0);
+      if (!isNothing) void send(stream, output);
+      stream.end();
+      return { status, headers, body: null, encoding: 'empty' };
+    },
+    fail(error) {
+      clearInterval(timer);
+      if (!stream) return false;
+      const { error: name, message, details } = toPublicError(error);
+      void send(stream, { error: name, message, details });
+      stream.end();
+      return true;
+    },
+  };
+}
+
+const isStatus = (value: unknown): boolean => Number.isInteger(Number(value)) && Number(value) >= 200 && Number(value) <= 599;
+
+/** Names a header may have; line breaks in values would let one header write others. */
+function cleanHeaders(headers: JsonObject): Record<string, string> {
+  const clean: Record<string, string> = {};
+  for (const [name, value] of Object.entries(headers)) {
+    const key = name.toLowerCase();
+    if (!/^[a-z0-9!#$%&'*+.^_`|~-]+$/.test(key) || OWN_HEADERS.has(key) || value === undefined || value === null) continue;
+    clean[key] = String(typeof value === 'object' ? JSON.stringify(value) : value).replace(/[\r\n\0]+/g, ' ');
+  }
+  return clean;
+}
+
+/** The output as an HTTP answer: '' or no output at all is an empty body, null is `{}`, every other JSON value is itself. */
+export function plainAnswer(output: unknown, status = 200, headers: Record<string, string> = {}): WebhookAnswer {
+  if (output === '' || output === undefined) return { status, headers, body: null, encoding: 'empty' };
+  if (output === null) return json({}, status, headers);
+  if (output instanceof Uint8Array)
+    return {
+      status,
+      headers: { 'content-type': 'application/octet-stream', ...headers },
+      body: Buffer.from(output).toString('base64'),
+      encoding: 'base64',
+    };
+  if (typeof output !== 'string') return json(output, status, headers);
+  const type = headers['content-type'] ?? 'text/html; charset=utf-8';
+  const policy: Record<string, string> = type.startsWith('text/html') ? { 'content-security-policy': "script-src 'self'" } : {};
+  return { status, headers: { ...policy, ...headers, 'content-type': type }, body: output, encoding: 'text' };
+}
+
+const json = (body: unknown, status: number, headers: Record<string, string>): WebhookAnswer => ({
+  status,
+  headers: { 'content-type': 'application/json; charset=utf-8', ...headers },
+  body,
+  encoding: 'json',
+});
+
+const HIDDEN = new Set(['cookie', 'host']);
+
+/** Request headers as automations see them. */
+export function visibleHeaders(headers: Record<string, string>): Record<string, string> {
+  const visible: Record<string, string> = {};
+  for (const [name, value] of Object.entries(headers)) {
+    const key = name.toLowerCase();
+    if (HIDDEN.has(key) || (key.startsWith('x-') && key !== 'x-prismeai-workspace-id')) continue;
+    visible[key] = value;
+  }
+  return visible;
+}

@@ -1,0 +1,130 @@
+/**
+ * limits — how much a workspace may do per second, over all nodes, and how many of its runs this node works on at once.
+ *
+ * Token buckets live in the cache; a node takes small handfuls in advance, so that most instructions cost no round trip. Exceeding a bucket
+ * delays, it never fails. Turns are given workspace by workspace: one with a thousand waiting runs waits behind itself only.
+ */
+import { sleep } from '../../mixins/shared/clock.ts';
+import type { Config } from '../../mixins/shared/config.ts';
+import type { JsonObject } from '../../mixins/shared/json.ts';
+import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
+
+export type Bucket = 'automations' | 'emits' | 'fetchs' | 'repeats';
+
+interface Rate {
+  perSecond: number;
+  burst: number;
+}
+
+const TRUE = new Set(['true', 'yes', 'y', '1']);
+/** Tokens taken in advance are given up after this long: they were counted, but the workspace went quiet. */
+const HANDFUL_MS = 250;
+
+/** Rates of a workspace: its reserved secrets win over the configuration. `null`: no limit. */
+export function rateOf(bucket: Bucket, config: Config, system: JsonObject): Rate | null {
+  if (config.rateLimitDisabled || TRUE.has(String(system.ratelimit_disabled).toLowerCase())) return null;
+  const defaults: Record<Bucket, Rate> = {
+    automations: { perSecond: config.rateAutomations, burst: config.rateAutomationsBurst },
+    emits: { perSecond: config.rateEmits, burst: config.rateEmitsBurst },
+    fetchs: { perSecond: config.rateFetchs, burst: config.rateFetchsBurst },
+    repeats: { perSecond: config.rateRepeats, burst: config.rateRepeatsBurst },
+  };
+  const number = (value: unknown, fallback: number) => {
+    const found = Number(value);
+    return value === undefined || value === '' || !Number.isFinite(found) ? fallback : found;
+  };
+  const perSecond = number(system[`ratelimit_${bucket}`], defaults[bucket].perSecond);
+  const burst = number(system[`ratelimit_${bucket}_burst`], defaults[bucket].burst);
+  return perSecond > 0 && burst > 0 ? { perSecond, burst } : null;
+}
+
+export function createThrottle(cache: CacheDriver, config: Config, now: () => number = Date.now) {
+  const handfuls = new Map<string, { left: number; until: number }>();
+  /** Takes `tokens`; resolves with the milliseconds slept. */
+  return async function take(
+    workspaceId: string,
+    system: JsonObject,
+    bucket: Bucket,
+    tokens: number,
+    signal?: AbortSignal,
+  ): Promise<number> {
+    const rate = rateOf(bucket, config, system);
+    if (!rate || tokens <= 0) return 0;
+    const key = `rate:{${workspaceId}}:${bucket}`;
+    const inHand = handfuls.get(key);
+    if (inHand && inHand.until > now() && inHand.left >= tokens) {
+      inHand.left -= tokens;
+      return 0;
+    }
+    const limit = { perSecond: rate.perSecond, burst: rate.burst };
+    const more = Math.min(20, Math.floor(rate.burst / 20)) * tokens;
+    if (more > tokens && (await cache.takeTokens(key, more, { ...limit, wait: false })).ok) {
+      if (handfuls.size > 10_000) handfuls.clear();
+      handfuls.set(key, { left: more - tokens, until: now() + HANDFUL_MS });
+      return 0;
+    }
+    // A loop may ask for more than the bucket holds: it waits in portions.
+    let slept = 0;
+    for (let left = tokens; left > 0; left -= rate.burst) {
+      const { retryAfterMs } = await cache.takeTokens(key, Math.min(left, rate.burst), { ...limit, wait: true });
+      if (retryAfterMs > 0) {
+        slept += retryAfterMs;
+        await sleep(retryAfterMs, signal);
+      }
+    }
+    return slept;
+  };
+}
+
+export type Throttle = ReturnType<typeof createThrottle>;
+
+/** At most `total` runs at work on this node and `perWorkspace` of one workspace; who waits is served round robin by workspace. */
+export function createTurns({ total, perWorkspace }: { total: number; perWorkspace: number }) {
+  const working = new Map<string, number>();
+  const queues = new Map<string, (() => void)[]>();
+  let busy = 0;
+
+  const isFree = (workspaceId: string) => busy < total && (working.get(workspaceId) ?? 0) < perWorkspace;
+  const enter = (workspaceId: string) => {
+    busy++;
+    working.set(workspaceId, (working.get(workspaceId) ?? 0) + 1);
+  };
+  const next = () => {
+    for (const [workspaceId, queue] of queues) {
+      if (busy >= total) return;
+      if (!isFree(workspaceId)) continue;
+      const start = queue.shift() as () => void;
+      // Served: to the end of the round.
+      queues.delete(workspaceId);
+      if (queue.length) queues.set(workspaceId, queue);
+      enter(workspaceId);
+      start();
+    }
+  };
+  return {
+    /** Resolves when the workspace may work; call the result when done. */
+    async take(workspaceId: string): Promise<() => void> {
+      if (isFree(workspaceId) && !queues.has(workspaceId)) enter(workspaceId);
+      else
+        await new Promise<void>((resolve) => {
+          const queue = queues.get(workspaceId);
+          if (queue) queue.push(resolve);
+          else queues.set(workspaceId, [resolve]);
+        });
+      let isDone = false;
+      return () => {
+        if (isDone) return;
+        isDone = true;
+        busy--;
+        const left = (working.get(workspaceId) ?? 1) - 1;
+        if (left > 0) working.set(workspaceId, left);
+        else working.delete(workspaceId);
+        next();
+      };
+    },
+    waiting: () => [...queues.values()].reduce((sum, queue) => sum + queue.length, 0),
+    busy: () => busy,
+  };
+}
+
+export type Turns = ReturnType<typeof createTurns>;

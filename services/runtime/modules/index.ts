@@ -1,0 +1,62 @@
+/** modules — the built-in modules of the `run` instruction: `run: { module, function, parameters }`. One file each; this is the list. */
+
+import type { AuthMethods } from '../../../mixins/auth/contract.ts';
+import type { EventBus } from '../../../mixins/bus/contract.ts';
+import { fault } from '../../../mixins/shared/errors.ts';
+import type { JsonObject } from '../../../mixins/shared/json.ts';
+import type { KeyRing } from '../../../mixins/shared/keyring.ts';
+import type { CacheDriver } from '../../../mixins/storage/cache/contract.ts';
+import type { DocumentsDriver } from '../../../mixins/storage/documents/contract.ts';
+import type { Frame } from '../interpreter/index.ts';
+import type { RunRequest } from '../runs.ts';
+import { collections } from './collections.ts';
+import { cryptoModule } from './crypto.ts';
+import { openReferences, secrets } from './secrets.ts';
+import { text } from './text.ts';
+
+export interface ModuleServices {
+  cache: CacheDriver;
+  documents: DocumentsDriver;
+  bus: EventBus;
+  keys: () => KeyRing;
+  auth: Pick<AuthMethods, 'abilityFor'>;
+}
+
+export interface ModuleCall {
+  parameters: JsonObject;
+  frame: Frame;
+  request: RunRequest;
+  services: ModuleServices;
+}
+
+/** A module: its functions by name. */
+export type Module = Record<string, (call: ModuleCall) => unknown>;
+
+const MODULES: Record<string, Module> = { collections, crypto: cryptoModule, secrets, text };
+
+export interface Modules {
+  /** @throws InvalidInstructionError for an unknown module or function, and what the function throws */
+  call(effect: { module: string; function: string; parameters: JsonObject }, frame: Frame, request: RunRequest): Promise<unknown>;
+  openReferences<T>(value: T, request: RunRequest): Promise<{ value: T; texts: string[] }>;
+}
+
+export function createModules(services: ModuleServices): Modules {
+  return {
+    async call(effect, frame, request) {
+      const module = Object.hasOwn(MODULES, effect.module) ? MODULES[effect.module] : undefined;
+      if (!module)
+        throw fault('InvalidInstructionError', {
+          message: `There is no module '${effect.module}'. Modules: ${Object.keys(MODULES).join(', ')}.`,
+          data: { module: effect.module },
+        });
+      const perform = Object.hasOwn(module, effect.function) ? module[effect.function] : undefined;
+      if (!perform)
+        throw fault('InvalidInstructionError', {
+          message: `The module '${effect.module}' has no function '${effect.function}'. Functions: ${Object.keys(module).join(', ')}.`,
+          data: { module: effect.module, function: effect.function },
+        });
+      return perform({ parameters: effect.parameters ?? {}, frame, request, services });
+    },
+    openReferences: (value, request) => openReferences(value, request, services),
+  };
+}

@@ -1,0 +1,170 @@
+/** native-events — events the platform itself tells about runs: their source fields, sizes, and what is kept out of them. */
+import { createHash } from 'node:crypto';
+import type { EventBus } from '../../mixins/bus/contract.ts';
+import type { Config } from '../../mixins/shared/config.ts';
+import type { EventSource } from '../../mixins/shared/event.ts';
+import { isPlainObject, type JsonObject } from '../../mixins/shared/json.ts';
+import type { ExecutedReport, Frame, RunModel, TriggerInfo } from './interpreter/index.ts';
+import type { Redactor } from './redaction.ts';
+import type { RunRequest } from './runs.ts';
+
+const CROCKFORD = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
+
+/** A ULID that is the same whenever the same effect of the same run is performed again. */
+export function derivedUlid(timeMs: number, text: string): string {
+  let time = '';
+  for (let i = 0, rest = Math.floor(timeMs); i < 10; i++, rest = Math.floor(rest / 32)) time = (CROCKFORD[rest % 32] as string) + time;
+  const bytes = createHash('sha256').update(text).digest();
+  let random = '';
+  for (let i = 0; i < 16; i++) random += CROCKFORD[(bytes[i] as number) % 32];
+  return time + random;
+}
+
+/** Milliseconds inside a ULID, or `fallback` for any other id. */
+export function ulidTime(id: string | undefined, fallback: number): number {
+  if (!id || !/^[0-7][0-9A-HJKMNP-TV-Z]{25}$/.test(id)) return fallback;
+  return [...id.slice(0, 10)].reduce((sum, c) => sum * 32 + CROCKFORD.indexOf(c), 0);
+}
+
+/** Source of everything a run causes at `frame`. `withUser`: native events tell who, custom events never do. */
+export function sourceOf(request: RunRequest, frame: Frame, { withUser }: { withUser: boolean }): EventSource {
+  const { run } = request;
+  const { identity } = frame;
+  const instanceDepth = frame.instance ? frame.instance.split('.').length : 0;
+  return {
+    workspaceId: request.workspaceId,
+    correlationId: run.correlationId,
+    ...(withUser && identity.userId ? { userId: identity.userId } : {}),
+    ...(identity.sessionId ? { sessionId: identity.sessionId } : {}),
+    ...(run.socketId ? { socketId: String(run.socketId) } : {}),
+    ...(run.sourceWorkspaceId ? { sourceWorkspaceId: String(run.sourceWorkspaceId) } : {}),
+    ...(frame.appSlug ? { appSlug: frame.appSlug } : {}),
+    ...(frame.instance ? { appInstanceFullSlug: frame.instance, appInstanceDepth: instanceDepth } : {}),
+    automationSlug: frame.automationSlug,
+    automationDepth: frame.depth,
+  };
+}
+
+export interface NativeEvents {
+  /** `runtime.interactions.triggered`: a person, a schedule or the platform started something. */
+  triggered(request: RunRequest, redactor: Redactor): Promise<unknown>;
+  executed(
+    request: RunRequest,
+    frame: Frame,
+    model: RunModel | undefined,
+    report: ExecutedReport,
+    key: string,
+    redactor: Redactor,
+  ): Promise<unknown>;
+  /** `error`, prefixed by the app instance. */
+  error(
+    request: RunRequest,
+    frame: Frame,
+    error: { error: string; message: string; details?: unknown },
+    key: string,
+    redactor: Redactor,
+  ): Promise<unknown>;
+  fetchFailed(request: RunRequest, frame: Frame, payload: JsonObject, key: string, redactor: Redactor): Promise<unknown>;
+}
+
+export function createNativeEvents(bus: EventBus, config: Config): NativeEvents {
+  // Ids do not depend on when an effect is performed: repeated by a replay, it is the same event.
+  const idOf = (request: RunRequest, key: string) => derivedUlid(ulidTime(request.trigger.id, request.acceptedAt), `${request.id}/${key}`);
+  return {
+    triggered(request, redactor) {
+      const { workspaceId, automation, trigger, run } = request;
+      const payload = {
+        workspaceId,
+        ...(run.sourceWorkspaceId ? { sourceWorkspaceId: run.sourceWorkspaceId } : {}),
+        ...(run.authenticatedWorkspaceId ? { authenticatedWorkspaceId: run.authenticatedWorkspaceId } : {}),
+        automation,
+        trigger: triggerPayload(trigger, automation),
+        startedAt: new Date(request.acceptedAt).toISOString(),
+      };
+      const { userId, sessionId } = request.identity;
+      return bus.send('runtime.interactions.triggered', redactor.clean(payload), {
+        id: idOf(request, 'triggered'),
+        source: {
+          workspaceId,
+          correlationId: run.correlationId,
+          ...(userId ? { userId } : {}),
+          ...(sessionId ? { sessionId } : {}),
+          ...(run.socketId ? { socketId: String(run.socketId) } : {}),
+          ...(run.ip ? { ip: String(run.ip) } : {}),
+        },
+        topic: 'runtime.interactions.triggered',
+      });
+    },
+    executed(request, frame, model, report, key, redactor) {
+      const automation = model?.workspace.automations.get(report.slug);
+      const hidden = automation?.redactPaths ?? { payload: [], output: [] };
+      const { throttledMs, trigger, payload, output, ...rest } = report;
+      const body = {
+        ...rest,
+        payload: without(reportedPayload(payload), hidden.payload),
+        output: without(output, hidden.output),
+        trigger: { type: trigger.type, value: trigger.value, ...(trigger.id ? { id: trigger.id } : {}) },
+        ...(throttledMs > 0 ? { throttled: throttledMs } : {}),
+      };
+      return bus.send('runtime.automations.executed', redactor.clean(body) as JsonObject, {
+        id: idOf(request, `executed/${key}`),
+        source: sourceOf(request, frame, { withUser: true }),
+        topic: 'runtime.automations.executed',
+        maxBytes: config.executedEventMaxBytes,
+        shrink: ['payload', 'output', 'error'],
+      });
+    },
+    error(request, frame, error, key, redactor) {
+      const type = frame.instance ? `${frame.instance}.error` : 'error';
+      return bus.send(type, redactor.clean(error) as unknown as JsonObject, {
+        id: idOf(request, `error/${key}`),
+        source: sourceOf(request, frame, { withUser: true }),
+        topic: type,
+        shrink: ['details'],
+      });
+    },
+    fetchFailed(request, frame, payload, key, redactor) {
+      return bus.send('runtime.fetch.failed', redactor.clean(payload), {
+        id: idOf(request, `fetch/${key}`),
+        source: sourceOf(request, frame, { withUser: true }),
+        topic: 'runtime.fetch.failed',
+        shrink: ['response', 'request'],
+      });
+    },
+  };
+}
+
+function triggerPayload(trigger: TriggerInfo, automation: string): JsonObject {
+  const dot = automation.lastIndexOf('.');
+  return {
+    type: trigger.type,
+    value: trigger.value,
+    ...(trigger.id ? { id: trigger.id } : {}),
+    ...(dot > 0 ? { appInstanceSlug: automation.slice(0, dot) } : {}),
+  };
+}
+
+/** What a webhook was called with, without what belongs to its caller or to the wire. */
+function reportedPayload(payload: unknown): unknown {
+  if (!isPlainObject(payload)) return payload;
+  const { $http: _http, ...rest } = payload;
+  if (isPlainObject(rest.headers)) {
+    const { authorization: _authorization, ...headers } = rest.headers;
+    rest.headers = headers;
+  }
+  if ('rawBody' in rest) delete rest.rawBody;
+  return rest;
+}
+
+/** A copy without the fields at dotted `paths`. */
+export function without(value: unknown, paths: string[]): unknown {
+  if (paths.length === 0 || !isPlainObject(value)) return value;
+  const copy: JsonObject = { ...value };
+  for (const path of paths) {
+    const [first, ...rest] = path.split('.') as [string, ...string[]];
+    if (!Object.hasOwn(copy, first)) continue;
+    if (rest.length) copy[first] = without(copy[first], [rest.join('.')]);
+    else delete copy[first];
+  }
+  return copy;
+}

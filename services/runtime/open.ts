@@ -1,0 +1,226 @@
+/** open — puts the parts of the runtime together on one node, starts them in order and stops them in the opposite one. */
+import type { Service } from 'moleculer';
+import type { AuthMethods } from '../../mixins/auth/contract.ts';
+import type { BusMethods } from '../../mixins/bus/contract.ts';
+import { MINUTE, SECOND } from '../../mixins/shared/clock.ts';
+import { type Config, configOf } from '../../mixins/shared/config.ts';
+import { fault } from '../../mixins/shared/errors.ts';
+import { ulid } from '../../mixins/shared/ids.ts';
+import { type KeyRing, openKeyRing } from '../../mixins/shared/keyring.ts';
+import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
+import type { DocumentsDriver } from '../../mixins/storage/documents/contract.ts';
+import { cancelledKey, startConsumers } from './consumers.ts';
+import { createContexts } from './contexts.ts';
+import { createExecution, type Execution } from './execution.ts';
+import { createGuard } from './fetch/guard.ts';
+import { compileWorkspace, type RunIdentity, runAutomation } from './interpreter/index.ts';
+import { journalKey } from './journal.ts';
+import { createThrottle, createTurns } from './limits.ts';
+import { createModels, type Models } from './models.ts';
+import { createModules } from './modules/index.ts';
+import { createNativeEvents } from './native-events.ts';
+import { createPlatform } from './platform.ts';
+import { createRecovery } from './recovery.ts';
+import { createRunStore, FINAL_STATES, type RunRecord, type RunRequest, type RunStore, runRef } from './runs.ts';
+import { createSchedules, type Schedules } from './schedules.ts';
+import { createSessions } from './sessions.ts';
+import { createExplanations } from './starts.ts';
+import { createWaits, type Waits } from './waits.ts';
+
+type Host = Service & AuthMethods & BusMethods & { cache: CacheDriver; documents: DocumentsDriver };
+
+export interface Runtime {
+  config: Config;
+  models: Models;
+  store: RunStore;
+  execution: Execution;
+  waits: Waits;
+  schedules: Schedules;
+  explanations: ReturnType<typeof createExplanations>;
+  roleOf(identity: { userId?: string }, workspaceId: string, correlationId: string): Promise<string | undefined>;
+  /** Makes a run durable and begins it; its caller does not wait. */
+  accept(request: RunRequest): Promise<RunRecord>;
+  /** How many runs of the correlation id were ended. */
+  cancel(workspaceId: string, correlationId: string, onlyInteractive: boolean): Promise<number>;
+  /** @throws ObjectNotFoundError · BadParametersError */
+  retry(workspaceId: string, runId: string): Promise<RunRecord>;
+  stop(drainMs: number): Promise<void>;
+}
+
+const SYNC_EVERY_MS = 15 * SECOND;
+
+export async function openRuntime(host: Host): Promise<Runtime> {
+  const { broker, bus, cache, logger } = host;
+  // The same object also opens collections, which `run: collections` needs at run time.
+  const documents = host.documents as DocumentsDriver;
+  const config = configOf(broker);
+  const owner = `${config.nodeId}-${ulid()}`;
+  const log = (message: string, error: unknown) => logger.error(message, error);
+  let ring: KeyRing | undefined;
+  const keys = () => (ring ??= openKeyRing(config));
+  const call = <T>(action: string, params: object): Promise<T> =>
+    broker.call<T, object>(action, params, { meta: host.systemMeta() } as never);
+
+  let beatAt = 0;
+  const explanations = createExplanations();
+  const sessions = createSessions(cache);
+  const models = createModels({
+    sources: {
+      workspace: (workspaceId) => call('workspaces.model', { workspaceId }),
+      app: (appSlug, version) => call('apps.model', { appSlug, ...(version ? { version } : {}) }),
+      revisions: (workspaceIds) => call('workspaces.revisions', { workspaceIds }),
+      resolve: (workspaceId) => call('workspaces.resolve', { workspaceId }),
+    },
+    compile: compileWorkspace,
+    keys,
+    config,
+    onProblems: (workspace) => {
+      for (const { error, message } of workspace.problems)
+        void bus
+          .send(
+            'error',
+            { error, message, details: { revision: workspace.revision } },
+            { source: { workspaceId: workspace.id }, topic: 'error' },
+          )
+          .catch((problem) => log('an error event was not accepted by the bus', problem));
+    },
+  });
+  const contexts = createContexts(cache, config);
+  const guard = createGuard(config);
+  const throttle = createThrottle(cache, config);
+  const store = createRunStore(cache);
+  const modules = createModules({ cache, documents, bus, keys, auth: host });
+  const platform = createPlatform({ broker, auth: host, bus, cache, sessions, models, modules });
+  const waits: Waits = createWaits({
+    cache,
+    async onDecided(wait) {
+      if (wait.isDurable) {
+        // Whoever dies now leaves this behind; the run is woken a little later then.
+        await store.due(runRef(wait.workspaceId, wait.runId), Date.now() + SECOND);
+        void recovery.wake(runRef(wait.workspaceId, wait.runId));
+      }
+      void broker.broadcast('runtime.wait.decided', { workspaceId: wait.workspaceId, id: wait.id }, ['runtime']);
+    },
+  });
+  const events = createNativeEvents(bus, config);
+  const execution = createExecution({
+    cache,
+    models,
+    store,
+    turns: createTurns({ total: config.runsPerNode, perWorkspace: config.runsPerWorkspace }),
+    services: { bus, config, contexts, waits, guard, throttle, events, platform, log },
+    interpret: runAutomation,
+    owner,
+    lastBeatAt: () => beatAt,
+  });
+  const recovery = createRecovery({ cache, store, execution, owner, log, onBeat: (at) => (beatAt = at) });
+  const schedules = createSchedules({
+    cache,
+    documents,
+    bus,
+    defaultTimezone: config.defaultTimezone,
+    minIntervalMs: config.schedulesMinIntervalS * SECOND,
+    log,
+  });
+
+  const roleOf: Runtime['roleOf'] = async (identity, workspaceId, correlationId) => {
+    // Super admins and nobody in particular have no role of the workspace.
+    if (!identity.userId) return undefined;
+    const { role: _, ...who } = identity as RunIdentity;
+    return (await host.abilityFor({ ...who, correlationId }, workspaceId)).role;
+  };
+
+  // Runs of the past first: they must be findable before new events arrive.
+  await recovery.start();
+  await schedules.start();
+  const subscriptions = await startConsumers({
+    bus,
+    cache,
+    config,
+    models,
+    sessions,
+    waits,
+    store,
+    schedules,
+    execution,
+    explanations,
+    roleOf,
+  });
+  const sync = setInterval(
+    () => void models.sync().catch((error) => logger.debug('models could not be compared', error)),
+    SYNC_EVERY_MS,
+  ).unref();
+
+  return {
+    config,
+    models,
+    store,
+    execution,
+    waits,
+    schedules,
+    explanations,
+    roleOf,
+
+    async accept(request) {
+      const durable = { ...request, isDurable: true };
+      const held = await store.create({ ...execution.newRecord(durable, undefined, 'accepted'), owner: undefined } as unknown as RunRecord);
+      if (!held) return (await store.find(request.workspaceId, request.id))?.record as RunRecord;
+      const ref = runRef(request.workspaceId, request.id);
+      await store.due(ref, Date.now());
+      return held.record;
+    },
+
+    async cancel(workspaceId, correlationId, onlyInteractive) {
+      let count = execution.cancelLocal(workspaceId, correlationId, onlyInteractive);
+      void broker.broadcast('runtime.cancelled', { workspaceId, correlationId, onlyInteractive }, ['runtime']);
+      if (onlyInteractive) return count;
+      await cache.set(cancelledKey(workspaceId, correlationId), true, { ttlMs: 10 * MINUTE });
+      for (const id of await store.ofCorrelation(workspaceId, correlationId)) {
+        const held = await store.find(workspaceId, id);
+        if (held && (held.record.state === 'waiting' || held.record.state === 'accepted') && (await store.close(held, 'cancelled')))
+          count++;
+      }
+      return count;
+    },
+
+    async retry(workspaceId, runId) {
+      const held = await store.find(workspaceId, runId);
+      if (!held) throw fault('ObjectNotFoundError', { message: 'There is no such run.', data: { subjectType: 'runs', id: runId } });
+      if (!FINAL_STATES.includes(held.record.state) || held.record.state === 'done')
+        throw fault('BadParametersError', {
+          message: `A run that is ${held.record.state} cannot be begun again.`,
+          data: { state: held.record.state },
+        });
+      // What failed is tried again; what was done before it stays done.
+      const records = await cache.list<{ e?: unknown }>(journalKey(workspaceId, runId));
+      await cache.delete(journalKey(workspaceId, runId));
+      const good = records.filter((record) => record.e === undefined);
+      if (good.length) await cache.append(journalKey(workspaceId, runId), good, { ttlMs: 31 * 24 * 60 * MINUTE });
+      const changed = await store.change(held, {
+        state: 'accepted',
+        attempts: 0,
+        error: undefined,
+        durationMs: undefined,
+      } as unknown as Partial<RunRecord>);
+      if (!changed) throw fault('VersionConflict');
+      await store.due(runRef(workspaceId, runId), Date.now());
+      return changed.record;
+    },
+
+    async stop(drainMs) {
+      clearInterval(sync);
+      schedules.stop();
+      await Promise.all(subscriptions.map((subscription) => subscription.stop({ drainMs })));
+      const deadline = Date.now() + drainMs;
+      while (execution.actives.size > 0 && Date.now() < deadline) {
+        execution.suspendIdle(Date.now() + MINUTE);
+        await new Promise((resolve) => setTimeout(resolve, 25));
+      }
+      // What is left belongs to the other nodes: they find it by this node's silence.
+      for (const { control } of execution.actives.values()) control.abort();
+      await recovery.stop();
+      waits.stop();
+      await guard.close();
+    },
+  };
+}

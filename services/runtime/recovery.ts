@@ -1,0 +1,135 @@
+/**
+ * recovery — keeps runs going when nodes do not: signs of life, collection of the runs of dead nodes, and the list of runs that are due.
+ * Every node does it; the version of a run's record decides who gets it.
+ */
+import { SECOND } from '../../mixins/shared/clock.ts';
+import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
+import type { Execution } from './execution.ts';
+import { DUE_KEY, FINAL_STATES, NODES_KEY, nodeRunsKey, parseRef, type RunStore } from './runs.ts';
+
+export interface RecoveryOptions {
+  cache: CacheDriver;
+  store: RunStore;
+  execution: Execution;
+  owner: string;
+  /** Told with the time of each sign of life that the cluster took. */
+  onBeat: (at: number) => void;
+  log: (message: string, error: unknown) => void;
+  /** Milliseconds: a node silent for longer is dead. */
+  aliveMs?: number;
+}
+
+const LOOK_MS = 250;
+const PARALLEL = 64;
+const lifeLease = (owner: string) => `runs:alive:${owner}`;
+
+export function createRecovery({ cache, store, execution, owner, onBeat, log, aliveMs = 3 * SECOND }: RecoveryOptions) {
+  const timers: NodeJS.Timeout[] = [];
+  let isStopped = false;
+  const working = new Set<Promise<unknown>>();
+
+  const every = (ms: number, work: () => Promise<void>, name: string) => {
+    let isBusy = false;
+    const timer = setInterval(() => {
+      if (isBusy || isStopped) return;
+      isBusy = true;
+      const job = work()
+        .catch((error) => log(`runs: ${name} failed`, error))
+        .finally(() => {
+          isBusy = false;
+          working.delete(job);
+        });
+      working.add(job);
+    }, ms);
+    timer.unref();
+    timers.push(timer);
+  };
+
+  async function beat(): Promise<void> {
+    const at = Date.now();
+    if (await cache.lease(lifeLease(owner), owner, aliveMs)) onBeat(at);
+  }
+
+  const resume = (ref: string, isRecovery: boolean) => {
+    const [workspaceId, id] = parseRef(ref);
+    // Not awaited: a long run must not hold up the look at the others.
+    const job = execution
+      .resume(workspaceId, id, { isRecovery })
+      .catch((error) => log(`run ${id} could not be continued`, error))
+      .finally(() => working.delete(job));
+    working.add(job);
+    return job;
+  };
+
+  /** Takes over what a dead node had taken. Whoever gets its lease collects. */
+  async function collect(): Promise<void> {
+    for (const node of await cache.members(NODES_KEY)) {
+      if (node === owner || isStopped || !(await cache.lease(lifeLease(node), owner, 2 * aliveMs))) continue;
+      const refs = await cache.members(nodeRunsKey(node));
+      for (const ref of refs) {
+        const [workspaceId, id] = parseRef(ref);
+        const held = await store.find(workspaceId, id);
+        if (held && held.record.owner === node && !FINAL_STATES.includes(held.record.state)) resume(ref, true);
+      }
+      // Claims by this node are in its own set before anything runs, so nothing is lost between the two.
+      await settleClaims(refs, node);
+    }
+  }
+
+  /** Forgets the dead node once each of its runs has another owner or none. */
+  async function settleClaims(refs: string[], node: string): Promise<void> {
+    const moved: string[] = [];
+    for (const ref of refs) {
+      const [workspaceId, id] = parseRef(ref);
+      const held = await store.find(workspaceId, id);
+      if (!held || held.record.owner !== node) moved.push(ref);
+    }
+    if (moved.length) await cache.removeMembers(nodeRunsKey(node), moved);
+    if (moved.length === refs.length) {
+      await cache.removeMembers(NODES_KEY, [node]);
+      await cache.releaseLease(lifeLease(node), owner);
+    } else {
+      // The rest at the next look: the lease runs out or is prolonged by this node.
+      await cache.lease(lifeLease(node), owner, LOOK_MS);
+    }
+  }
+
+  /** Runs whose time has come: woken, timed out, accepted or handed back. */
+  async function lookAtDue(): Promise<void> {
+    if (execution.actives.size > 50 * PARALLEL) return;
+    for (const { member } of await cache.scoredUpTo(DUE_KEY, Date.now(), PARALLEL)) {
+      const [workspaceId, id] = parseRef(member);
+      const held = await store.find(workspaceId, id);
+      if (!held || FINAL_STATES.includes(held.record.state) || held.record.state === 'running') {
+        // Running ones belong to a node, alive or to be collected.
+        await cache.removeScored(DUE_KEY, member);
+        continue;
+      }
+      // Seen by several nodes at once: the claim lets one through. Looked at again in a while, should this node die now.
+      await store.due(member, Date.now() + 2 * aliveMs);
+      resume(member, false);
+    }
+  }
+
+  return {
+    async start(): Promise<void> {
+      await beat();
+      await cache.addMembers(NODES_KEY, [owner]);
+      every(aliveMs / 3, beat, 'the sign of life');
+      every(aliveMs / 3, collect, 'the collection of lost runs');
+      every(LOOK_MS, lookAtDue, 'the look at due runs');
+      every(LOOK_MS, async () => execution.suspendIdle(), 'the suspension of waiting runs');
+    },
+    /** Continues a run now, if it is waiting. */
+    wake: (ref: string) => resume(ref, false),
+    /** What this node still works on is collected by the others at once. */
+    async stop(): Promise<void> {
+      isStopped = true;
+      for (const timer of timers) clearInterval(timer);
+      if (execution.actives.size === 0) await cache.removeMembers(NODES_KEY, [owner]);
+      await cache.releaseLease(lifeLease(owner), owner);
+    },
+  };
+}
+
+export type Recovery = ReturnType<typeof createRecovery>;

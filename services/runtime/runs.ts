@@ -1,0 +1,200 @@
+/**
+ * runs — what is known of a run outside the memory of its node: one record per run that must survive (or that failed), in the cache.
+ * States and who moves between them: docs/decisions/030-crash-proof-runs.md.
+ *
+ * Keys: `run:{ws}:record:<id>` the record, its version is the fence between owners · `run:{ws}:index` ids by start, newest first ·
+ * `run:{ws}:correlation:<id>` runs of a correlation id · `runs:due` when somebody must look at a suspended or accepted run ·
+ * `runs:of:<node>` runs a node has taken · `runs:nodes` last sign of life of each node.
+ */
+import { DAY } from '../../mixins/shared/clock.ts';
+import { isFault } from '../../mixins/shared/errors.ts';
+import type { JsonObject } from '../../mixins/shared/json.ts';
+import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
+import type { RunIdentity, TriggerInfo } from './interpreter/index.ts';
+import { journalKey } from './journal.ts';
+import type { ModelParts } from './models.ts';
+
+/** All that is needed to execute a run again from the top. Plain JSON. */
+export interface RunRequest {
+  /** Derived from what started it, so that a redelivery is the same run. */
+  id: string;
+  workspaceId: string;
+  /** Full slug: `Instance.automation`. */
+  automation: string;
+  payload: JsonObject;
+  trigger: TriggerInfo;
+  identity: RunIdentity;
+  /** `run` fields known from the start. */
+  run: JsonObject & { correlationId: string; depth: number };
+  /** Milliseconds. */
+  acceptedAt: number;
+  /** Survives its node. */
+  isDurable: boolean;
+}
+
+export type RunState = 'accepted' | 'running' | 'waiting' | 'done' | 'failed' | 'dead' | 'cancelled';
+export const FINAL_STATES: readonly RunState[] = ['done', 'failed', 'dead', 'cancelled'];
+
+export interface RunRecord {
+  id: string;
+  workspaceId: string;
+  automation: string;
+  trigger: TriggerInfo;
+  correlationId: string;
+  state: RunState;
+  startedAt: string;
+  updatedAt: string;
+  /** Milliseconds, once ended. */
+  durationMs?: number;
+  waitingFor?: { events: string[]; until: string };
+  error?: { error: string; message: string; details?: unknown };
+  /** Executions begun: 1 is the undisturbed case. */
+  attempts: number;
+  revision: number;
+  /** Start-up of a node that works on it. */
+  owner?: string;
+  request: RunRequest;
+  /** Kept for a caller who may ask again with the same Idempotency-Key. */
+  answer?: unknown;
+  /** Waits of a suspended run. */
+  waits?: { id: string; deadline: number }[];
+}
+
+export type RunSummary = Omit<RunRecord, 'request' | 'owner' | 'answer' | 'waits'>;
+
+export const DUE_KEY = 'runs:due';
+export const NODES_KEY = 'runs:nodes';
+export const nodeRunsKey = (owner: string): string => `runs:of:${owner}`;
+const recordKey = (ws: string, id: string) => `run:{${ws}}:record:${id}`;
+const indexKey = (ws: string) => `run:{${ws}}:index`;
+const correlationKey = (ws: string, correlationId: string) => `run:{${ws}}:correlation:${correlationId}`;
+const snapshotKey = (ws: string, revision: number) => `run:{${ws}}:model:${revision}`;
+
+/** Member of sets that name runs of all workspaces. */
+export const runRef = (ws: string, id: string): string => `${ws}/${id}`;
+export const parseRef = (ref: string): [workspaceId: string, id: string] => [
+  ref.slice(0, ref.indexOf('/')),
+  ref.slice(ref.indexOf('/') + 1),
+];
+
+/** How long an ended run is remembered: against redelivery when it went well, for its owner when it did not. */
+const KEEP_MS: Record<string, number> = { done: DAY, cancelled: DAY, failed: 7 * DAY, dead: 7 * DAY };
+/** Life of a record of a run that has not ended: longer than any wait. */
+const OPEN_MS = 32 * DAY;
+
+export interface Held {
+  record: RunRecord;
+  version: number;
+}
+
+export function createRunStore(cache: CacheDriver, now: () => number = Date.now) {
+  const store = {
+    async find(ws: string, id: string): Promise<Held | null> {
+      const found = await cache.get<RunRecord>(recordKey(ws, id));
+      return found ? { record: found.value, version: found.version } : null;
+    },
+    async findMany(ws: string, ids: string[]): Promise<(RunRecord | null)[]> {
+      if (ids.length === 0) return [];
+      return (await cache.getMany(ids.map((id) => recordKey(ws, id)))).map((found) => (found?.value as RunRecord) ?? null);
+    },
+
+    /** First record of a run, or `null` when there is one already. */
+    async create(record: RunRecord): Promise<Held | null> {
+      const { workspaceId: ws, id } = record;
+      try {
+        const version = await cache.set(recordKey(ws, id), record, { ifVersion: 0, ttlMs: OPEN_MS });
+        await Promise.all([
+          cache.addScored(indexKey(ws), id, -Date.parse(record.startedAt)),
+          cache.addMembers(correlationKey(ws, record.correlationId), [id], { ttlMs: OPEN_MS }),
+          ...(record.owner ? [cache.addMembers(nodeRunsKey(record.owner), [runRef(ws, id)], { ttlMs: OPEN_MS })] : []),
+        ]);
+        return { record, version };
+      } catch (error) {
+        if (isFault(error, 'VersionConflict')) return null;
+        throw error;
+      }
+    },
+
+    /** Changes a record over the version that was read; `null` when somebody else changed it meanwhile. */
+    async change(held: Held, change: Partial<RunRecord>): Promise<Held | null> {
+      const record: RunRecord = { ...held.record, ...change, updatedAt: new Date(now()).toISOString() };
+      for (const key of Object.keys(record) as (keyof RunRecord)[]) if (record[key] === undefined) delete record[key];
+      const { workspaceId: ws, id } = record;
+      try {
+        const ttlMs = KEEP_MS[record.state] ?? OPEN_MS;
+        const version = await cache.set(recordKey(ws, id), record, { ifVersion: held.version, ttlMs });
+        return { record, version };
+      } catch (error) {
+        if (isFault(error, 'VersionConflict')) return null;
+        throw error;
+      }
+    },
+
+    /** Writes the end of a run and lets go of what only an open run needs. */
+    async close(held: Held, state: 'done' | 'failed' | 'dead' | 'cancelled', change: Partial<RunRecord> = {}): Promise<boolean> {
+      const { workspaceId: ws, id, owner, startedAt } = held.record;
+      const closed = await store.change(held, {
+        ...change,
+        state,
+        durationMs: now() - Date.parse(startedAt),
+        owner: undefined,
+        waits: undefined,
+        waitingFor: undefined,
+      } as Partial<RunRecord>);
+      if (!closed) return false;
+      await Promise.all([
+        cache.removeScored(DUE_KEY, runRef(ws, id)),
+        cache.removeMembers(correlationKey(ws, held.record.correlationId), [id]),
+        ...(owner ? [cache.removeMembers(nodeRunsKey(owner), [runRef(ws, id)])] : []),
+        ...(state === 'done' || state === 'cancelled' ? [cache.delete(journalKey(ws, id))] : []),
+      ]);
+      return true;
+    },
+
+    /** Takes a run for `owner`. `null`: somebody else was faster. `attempts`: 1 when the run begins again after a failure. */
+    async claim(held: Held, owner: string, attempts: 0 | 1 = 0): Promise<Held | null> {
+      const ref = runRef(held.record.workspaceId, held.record.id);
+      // First the set: a claim whose node dies right after it must be found again.
+      await cache.addMembers(nodeRunsKey(owner), [ref], { ttlMs: OPEN_MS });
+      const claimed = await store.change(held, {
+        state: 'running',
+        owner,
+        attempts: held.record.attempts + attempts,
+        waitingFor: undefined,
+      } as Partial<RunRecord>);
+      if (!claimed) await cache.removeMembers(nodeRunsKey(owner), [ref]);
+      return claimed;
+    },
+
+    /** Newest first. */
+    async list(ws: string, limit: number): Promise<RunRecord[]> {
+      const ids = (await cache.scoredUpTo(indexKey(ws), 0, Math.min(limit * 2, 2000))).map(({ member }) => member);
+      const records = await store.findMany(ws, ids);
+      const gone = ids.filter((_, i) => records[i] === null);
+      await Promise.all(gone.map((id) => cache.removeScored(indexKey(ws), id)));
+      return records.filter((record) => record !== null).slice(0, limit);
+    },
+    ofCorrelation: (ws: string, correlationId: string): Promise<string[]> => cache.members(correlationKey(ws, correlationId)),
+
+    due: (ref: string, at: number): Promise<void> => cache.addScored(DUE_KEY, ref, at),
+
+    /** Keeps the model a suspended run must end on; written once per revision. */
+    async keepModel(ws: string, revision: number, parts: ModelParts): Promise<void> {
+      try {
+        await cache.set(snapshotKey(ws, revision), parts, { ifVersion: 0, ttlMs: OPEN_MS });
+      } catch (error) {
+        if (!isFault(error, 'VersionConflict')) throw error;
+      }
+    },
+    keptModel: async (ws: string, revision: number): Promise<ModelParts | null> =>
+      (await cache.get<ModelParts>(snapshotKey(ws, revision)))?.value ?? null,
+  };
+  return store;
+}
+
+export type RunStore = ReturnType<typeof createRunStore>;
+
+/** A record without what only the machinery needs. */
+export function summaryOf({ request: _request, owner: _owner, answer: _answer, waits: _waits, ...summary }: RunRecord): RunSummary {
+  return summary;
+}

@@ -1,0 +1,358 @@
+/**
+ * runtime — runs automations: on HTTP calls, on events, at given times.
+ *
+ * State   compiled models, runs in memory (execution.ts). What must survive: contexts, waits, journals and run records in the cache;
+ *         schedules, collections and secrets of the `run` modules as documents.
+ * Emits   custom events of automations; `runtime.interactions.triggered`, `runtime.automations.executed`, `runtime.fetch.failed`,
+ *         `runtime.schedules.triggered|created`, `events.userTopics.*`, `error`.
+ * Calls   `workspaces.model|revisions|resolve`, `apps.model`, `appInstances.configure`, `tokens.mint`.
+ *
+ * Recovery and suspension: recovery.ts, docs/decisions/030-crash-proof-runs.md. Consumer groups: consumers.ts.
+ */
+import type { Context, Service, ServiceSchema } from 'moleculer';
+import { auth } from '../../mixins/auth/auth.mixin.ts';
+import type { AuthMethods } from '../../mixins/auth/contract.ts';
+import type { CallMeta } from '../../mixins/auth/identity.ts';
+import { bus } from '../../mixins/bus/bus.mixin.ts';
+import type { BusMethods } from '../../mixins/bus/contract.ts';
+import { sleep } from '../../mixins/shared/clock.ts';
+import { type FaultType, fault, isFault } from '../../mixins/shared/errors.ts';
+import type { JsonObject } from '../../mixins/shared/json.ts';
+import { cache } from '../../mixins/storage/cache/cache.mixin.ts';
+import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
+import type { DocumentsDriver } from '../../mixins/storage/documents/contract.ts';
+import { documents } from '../../mixins/storage/documents/documents.mixin.ts';
+import type { CancelParams, CheckParams, TestParams, TriggerRow, WebhookAnswer, WebhookParams } from './contract.ts';
+import { createHttpAnswer } from './http-answer.ts';
+import { compileWorkspace, type Problem } from './interpreter/index.ts';
+import { childrenOf } from './models.ts';
+import { openRuntime, type Runtime } from './open.ts';
+import { FINAL_STATES, type RunRequest, type RunSummary, summaryOf } from './runs.ts';
+import { runIdentity, testRequest, webhookRequest } from './starts.ts';
+import { automationAt, endpointMatches, triggerRows } from './triggers.ts';
+
+interface RuntimeMethods {
+  runtime: Runtime;
+  answer(ctx: Call<WebhookParams>, request: RunRequest, isNested: boolean): Promise<unknown>;
+  answerOnce(request: RunRequest): Promise<WebhookAnswer>;
+  askNodes<T>(action: string, params: object): Promise<T[]>;
+  activeRuns(workspaceId: string): Promise<RunSummary[]>;
+}
+type Self = Service & AuthMethods & BusMethods & { cache: CacheDriver; documents: DocumentsDriver } & RuntimeMethods;
+type Call<P> = Context<P, CallMeta>;
+
+const WORKSPACE = { workspaceId: 'string|min:1' } as const;
+const STOP_DRAIN_MS = 5_000;
+const MAX_LISTED = 500;
+/** How long a repeated call with an Idempotency-Key waits for the first one. */
+const REPEAT_WAIT_MS = 25_000;
+const REPEAT_LOOK_MS = 100;
+
+const runtime: ServiceSchema<object, any> = {
+  name: 'runtime',
+  mixins: [auth(), bus(), cache(), documents({ collections: [] })],
+
+  actions: {
+    /** An HTTP call of an endpoint automation. See WebhookAnswer. @throws ObjectNotFoundError · SuspendedWorkspaceError · what ended the run */
+    webhook: {
+      visibility: 'published',
+      identity: 'optional',
+      params: { ...WORKSPACE, endpoint: 'string|min:1', method: 'string|min:3' },
+      async handler(this: Self, ctx: Call<WebhookParams>): Promise<unknown> {
+        const { models, execution } = this.runtime;
+        const identity = this.identityOf(ctx);
+        const id = await models.idOf(ctx.params.workspaceId);
+        const { root } = await models.get(id);
+        const [first, ...others] = endpointMatches(root, ctx.params.endpoint.replace(/^\/+|\/+$/g, ''));
+        if (!first)
+          throw fault('ObjectNotFoundError', {
+            message: `Did not find any matching trigger for endpoint ${ctx.params.endpoint}`,
+            data: { workspaceId: id, endpoint: ctx.params.endpoint },
+          });
+        const as = runIdentity(identity, await this.runtime.roleOf(identity, id, identity.correlationId));
+        const isNested = identity.kind === 'delegated';
+        const idempotencyKey = ctx.params.idempotencyKey ?? ctx.params.headers?.['idempotency-key'];
+        const params = { ...ctx.params, ...(idempotencyKey ? { idempotencyKey } : {}) };
+        for (const match of others) {
+          // Only the first answers; the others are runs of their own.
+          const { idempotencyKey: _, ...once } = params;
+          void execution.run(webhookRequest(match, once, identity, as, id), { isNested }).catch((error) => this.logger.error(error));
+        }
+        const request = webhookRequest(first, params, identity, as, id);
+        if (prefersAsync(params.headers)) return accepted(await this.runtime.accept(request));
+        return request.isDurable ? this.answerOnce(request) : this.answer(ctx, request, isNested);
+      },
+    },
+
+    /** Runs one automation for its owner and returns its output, `{}` when none. @throws ForbiddenError · ObjectNotFoundError */
+    test: {
+      visibility: 'published',
+      identity: 'optional',
+      params: { ...WORKSPACE, slug: 'string|min:1' },
+      async handler(this: Self, ctx: Call<TestParams>): Promise<unknown> {
+        const { models, execution } = this.runtime;
+        const { slug, body } = ctx.params;
+        const id = await models.idOf(ctx.params.workspaceId);
+        const ability = await this.authorize(ctx, id, 'test', 'automations', { runningWorkspaceId: id });
+        const match = automationAt((await models.get(id)).root, slug);
+        if (!match) throw fault('ObjectNotFoundError', { message: 'Automation not found', data: { workspaceId: id, automation: slug } });
+        const identity = this.identityOf(ctx);
+        const request = testRequest(match, (body?.payload ?? {}) as JsonObject, identity, runIdentity(identity, ability.role), id);
+        const end = await execution.run(request, { isInteraction: true });
+        if (end.state === 'failed') throw end.error;
+        if (end.state !== 'done') throw fault('RunCancelledError');
+        return end.output ?? {};
+      },
+    },
+
+    /** Ends the runs of a correlation id: its caller's own, or all with their children for who may test. */
+    cancel: {
+      visibility: 'public',
+      identity: 'optional',
+      params: { ...WORKSPACE, correlationId: 'string|min:1' },
+      async handler(this: Self, ctx: Call<CancelParams>): Promise<{ cancelled: number }> {
+        const id = await this.runtime.models.idOf(ctx.params.workspaceId);
+        const identity = this.identityOf(ctx);
+        const isCaller = identity.kind === 'system' || identity.correlationId === ctx.params.correlationId;
+        if (!isCaller) await this.authorize(ctx, id, 'test', 'automations', { runningWorkspaceId: id });
+        return { cancelled: await this.runtime.cancel(id, ctx.params.correlationId, isCaller) };
+      },
+    },
+
+    /** What starts which automation. */
+    triggers: {
+      visibility: 'published',
+      identity: 'required',
+      params: WORKSPACE,
+      async handler(this: Self, ctx: Call<{ workspaceId: string }>): Promise<TriggerRow[]> {
+        const id = await this.runtime.models.idOf(ctx.params.workspaceId);
+        await this.authorize(ctx, id, 'test', 'automations', { runningWorkspaceId: id });
+        return triggerRows((await this.runtime.models.get(id)).root, childrenOf);
+      },
+    },
+
+    /** Compiles automations without keeping them. */
+    check: {
+      visibility: 'public',
+      identity: 'system',
+      params: { ...WORKSPACE, automations: 'object' },
+      handler(ctx: Call<CheckParams>): { problems: Problem[] } {
+        const { workspaceId, automations } = ctx.params;
+        return { problems: compileWorkspace({ id: workspaceId, revision: 0, automations, imports: {} }).problems };
+      },
+    },
+
+    /** Schedules of a workspace with their next time. */
+    schedules: {
+      visibility: 'published',
+      identity: 'required',
+      params: WORKSPACE,
+      async handler(this: Self, ctx: Call<{ workspaceId: string }>) {
+        const id = await this.runtime.models.idOf(ctx.params.workspaceId);
+        await this.authorize(ctx, id, 'test', 'automations', { runningWorkspaceId: id });
+        return this.runtime.schedules.list(id);
+      },
+    },
+
+    /** Why an event did or did not start automations, from the node that decided. */
+    explain: {
+      visibility: 'published',
+      identity: 'required',
+      params: { ...WORKSPACE, eventId: 'string|min:1' },
+      async handler(this: Self, ctx: Call<{ workspaceId: string; eventId: string }>) {
+        const id = await this.runtime.models.idOf(ctx.params.workspaceId);
+        await this.authorize(ctx, id, 'test', 'automations', { runningWorkspaceId: id });
+        const answers = await this.askNodes<any>('runtime.explainLocal', { eventId: ctx.params.eventId });
+        const found = answers.find((answer) => answer?.workspaceId === id);
+        if (!found)
+          throw fault('ObjectNotFoundError', {
+            message: 'No node remembers this event: it is too old, or has not been handled yet.',
+            data: { eventId: ctx.params.eventId },
+          });
+        return found;
+      },
+    },
+    explainLocal: {
+      visibility: 'public',
+      identity: 'system',
+      params: { eventId: 'string' },
+      handler(this: Self, ctx: Call<{ eventId: string }>) {
+        return this.runtime.explanations.find(ctx.params.eventId);
+      },
+    },
+
+    /** Runs that are at work, wait, failed or were interrupted, newest first. Runs that ended well without effects leave no trace here. */
+    'runs.list': {
+      visibility: 'published',
+      identity: 'required',
+      params: WORKSPACE,
+      async handler(
+        this: Self,
+        ctx: Call<{ workspaceId: string; query?: { limit?: string; state?: string } }>,
+      ): Promise<{ runs: RunSummary[] }> {
+        const id = await this.runtime.models.idOf(ctx.params.workspaceId);
+        await this.authorize(ctx, id, 'test', 'automations', { runningWorkspaceId: id });
+        const limit = Math.min(Math.max(1, Number(ctx.params.query?.limit) || 50), MAX_LISTED);
+        const kept = (await this.runtime.store.list(id, MAX_LISTED)).map(summaryOf);
+        const active = await this.activeRuns(id);
+        const byId = new Map([...active, ...kept].map((run) => [run.id, run]));
+        const wanted = ctx.params.query?.state;
+        const runs = [...byId.values()]
+          .filter((run) => !wanted || run.state === wanted)
+          .sort((a, b) => (a.startedAt < b.startedAt ? 1 : -1))
+          .slice(0, limit);
+        return { runs };
+      },
+    },
+    'runs.local': {
+      visibility: 'public',
+      identity: 'system',
+      params: WORKSPACE,
+      handler(this: Self, ctx: Call<{ workspaceId: string }>): RunSummary[] {
+        const { execution } = this.runtime;
+        return [...execution.actives.values()]
+          .filter(({ request }) => request.workspaceId === ctx.params.workspaceId)
+          .map((active) => summaryOf(active.held?.record ?? execution.newRecord(active.request, active.loaded, 'running')));
+      },
+    },
+
+    /** @throws ObjectNotFoundError */
+    'runs.get': {
+      visibility: 'published',
+      identity: 'required',
+      params: { ...WORKSPACE, runId: 'string|min:1' },
+      async handler(this: Self, ctx: Call<{ workspaceId: string; runId: string }>): Promise<RunSummary> {
+        const id = await this.runtime.models.idOf(ctx.params.workspaceId);
+        await this.authorize(ctx, id, 'test', 'automations', { runningWorkspaceId: id });
+        const held = await this.runtime.store.find(id, ctx.params.runId);
+        if (held) return summaryOf(held.record);
+        const active = await this.activeRuns(id);
+        const found = active.find((run) => run.id === ctx.params.runId);
+        if (!found) throw noRun(ctx.params.runId);
+        return found;
+      },
+    },
+
+    /** Ends the runs with the correlation id of this one, children included. */
+    'runs.cancel': {
+      visibility: 'published',
+      identity: 'required',
+      params: { ...WORKSPACE, runId: 'string|min:1' },
+      async handler(this: Self, ctx: Call<{ workspaceId: string; runId: string }>): Promise<{ cancelled: number }> {
+        const { runId } = ctx.params;
+        const id = await this.runtime.models.idOf(ctx.params.workspaceId);
+        await this.authorize(ctx, id, 'test', 'automations', { runningWorkspaceId: id });
+        const held = await this.runtime.store.find(id, runId);
+        const active = held ? [] : await this.activeRuns(id);
+        const correlationId = held?.record.correlationId ?? active.find((run) => run.id === runId)?.correlationId;
+        if (!correlationId) throw noRun(runId);
+        return { cancelled: await this.runtime.cancel(id, correlationId, false) };
+      },
+    },
+
+    /** Begins a failed or dead run again; effects it had completed are not repeated. @throws ObjectNotFoundError · BadParametersError */
+    'runs.retry': {
+      visibility: 'published',
+      identity: 'required',
+      params: { ...WORKSPACE, runId: 'string|min:1' },
+      async handler(this: Self, ctx: Call<{ workspaceId: string; runId: string }>): Promise<RunSummary> {
+        const id = await this.runtime.models.idOf(ctx.params.workspaceId);
+        await this.authorize(ctx, id, 'test', 'automations', { runningWorkspaceId: id });
+        return summaryOf(await this.runtime.retry(id, ctx.params.runId));
+      },
+    },
+  },
+
+  events: {
+    /** Hint: a run somewhere was cancelled. */
+    'runtime.cancelled'(this: Self, ctx: Context<{ workspaceId: string; correlationId: string; onlyInteractive: boolean }>) {
+      this.runtime?.execution.cancelLocal(ctx.params.workspaceId, ctx.params.correlationId, ctx.params.onlyInteractive);
+    },
+    /** Hint: a wait was decided; who holds it looks now instead of a little later. */
+    async 'runtime.wait.decided'(this: Self, ctx: Context<{ workspaceId: string; id: string }>) {
+      await this.runtime?.waits.hint(ctx.params.workspaceId, ctx.params.id);
+    },
+  },
+
+  methods: {
+    /** Runs an automation for a caller who waits: the answer, or a stream as soon as the automation sends a chunk. */
+    async answer(this: Self, ctx: Call<WebhookParams>, request: RunRequest, isNested: boolean): Promise<unknown> {
+      const http = createHttpAnswer({ keepAliveMinMs: this.runtime.config.sseKeepAliveMs });
+      const ran = this.runtime.execution.run(request, { http, isNested, isInteraction: true });
+      const end = await Promise.race([ran, http.started]);
+      if ('stream' in end) {
+        void ran.then(
+          (last) =>
+            last.state === 'done' ? http.finish(last.output) : http.fail(last.state === 'failed' ? last.error : fault('RunCancelledError')),
+          (error) => http.fail(error),
+        );
+        ctx.meta.$statusCode = end.status;
+        ctx.meta.$responseHeaders = end.headers;
+        return end.stream;
+      }
+      if (end.state === 'failed') throw end.error;
+      if (end.state !== 'done') throw fault('RunCancelledError');
+      return http.finish(end.output);
+    },
+
+    /** The same for a call with an Idempotency-Key: a repetition gets the first run's answer, whichever node has it. */
+    async answerOnce(this: Self, request: RunRequest): Promise<WebhookAnswer> {
+      const { store, execution, config } = this.runtime;
+      const first = await store.create(execution.newRecord(request, undefined, 'running'));
+      if (first) {
+        const http = createHttpAnswer({ keepAliveMinMs: config.sseKeepAliveMs });
+        const end = await execution.run(request, { http, held: first, isInteraction: true });
+        if (end.state === 'failed') throw end.error;
+        if (end.state === 'done') return http.finish(end.output);
+      }
+      for (const deadline = Date.now() + REPEAT_WAIT_MS; Date.now() < deadline; await sleep(REPEAT_LOOK_MS)) {
+        const record = (await store.find(request.workspaceId, request.id))?.record;
+        if (!record || !FINAL_STATES.includes(record.state)) continue;
+        if (record.state === 'done') return record.answer as WebhookAnswer;
+        const { error, message, details } = record.error ?? { error: 'RunLostError', message: undefined, details: undefined };
+        throw isFault({ type: error })
+          ? fault(error as FaultType, { ...(message ? { message } : {}), data: details as JsonObject })
+          : fault('RunLostError');
+      }
+      throw fault('RunLostError');
+    },
+
+    /** Asks every node that runs automations. */
+    async askNodes<T>(this: Self, action: string, params: object): Promise<T[]> {
+      const services = this.broker.registry.getServiceList({ onlyAvailable: true }) as unknown as { name: string; nodeID: string }[];
+      const nodes = services.filter(({ name }) => name === 'runtime').map(({ nodeID }) => nodeID);
+      const meta = this.systemMeta();
+      const answers = await Promise.allSettled(
+        [...new Set(nodes)].map((nodeID) => this.broker.call<T, object>(action, params, { nodeID, meta, timeout: 2_000 } as never)),
+      );
+      return answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []));
+    },
+
+    async activeRuns(this: Self, workspaceId: string): Promise<RunSummary[]> {
+      return (await this.askNodes<RunSummary[]>('runtime.runs.local', { workspaceId })).flatMap((list) => list ?? []);
+    },
+  },
+
+  async started(this: Self) {
+    this.runtime = await openRuntime(this);
+  },
+
+  async stopped(this: Self) {
+    await this.runtime?.stop(STOP_DRAIN_MS);
+  },
+};
+
+export default runtime;
+
+const noRun = (runId: string) =>
+  fault('ObjectNotFoundError', { message: 'There is no such run.', data: { subjectType: 'runs', id: runId } });
+
+const prefersAsync = (headers: Record<string, string> | undefined): boolean => /\brespond-async\b/i.test(headers?.prefer ?? '');
+
+/** `Prefer: respond-async`: the run is durable before the caller hears of it. @see https://www.rfc-editor.org/rfc/rfc7240#section-4.1 */
+const accepted = (run: RunSummary): WebhookAnswer => ({
+  status: 202,
+  headers: { 'content-type': 'application/json; charset=utf-8', 'preference-applied': 'respond-async' },
+  body: { runId: run.id, state: run.state, correlationId: run.correlationId },
+  encoding: 'json',
+});

@@ -1,0 +1,212 @@
+/**
+ * starts — how something that happened becomes runs: webhooks, tests, events and schedules → requests with derived ids, identities and
+ * payloads. Also remembers, for a while, why an event did or did not start something.
+ */
+import { createHash } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
+import type { Identity } from '../../mixins/auth/identity.ts';
+import type { PrismeEvent } from '../../mixins/shared/event.ts';
+import { hexId } from '../../mixins/shared/ids.ts';
+import type { JsonObject } from '../../mixins/shared/json.ts';
+import type { UploadedFile, WebhookParams } from './contract.ts';
+import { visibleHeaders } from './http-answer.ts';
+import type { RunIdentity, TriggerInfo } from './interpreter/index.ts';
+import type { RunRequest } from './runs.ts';
+import { type Match, prefixed } from './triggers.ts';
+
+/** Native events that automations may listen to. `error` and `runtime.automations.executed` would loop. */
+export const LISTENABLE = [
+  'workspaces.configured',
+  'workspaces.deleted',
+  'workspaces.duplicated',
+  'workspaces.imported',
+  'workspaces.apps.installed',
+  'workspaces.apps.configured',
+  'workspaces.apps.uninstalled',
+  'workspaces.automations.created',
+  'workspaces.automations.updated',
+  'workspaces.automations.deleted',
+  'workspaces.versions.published',
+  'workspaces.versions.deleted',
+  'workspaces.versions.rollback',
+  'workspaces.pages.permissions.shared',
+  'workspaces.pages.permissions.deleted',
+  'apps.published',
+  'apps.deleted',
+  'runtime.fetch.failed',
+  'runtime.interactions.triggered',
+  'runtime.webhooks.triggered',
+  'runtime.schedules.triggered',
+  'runtime.schedules.created',
+  'runtime.automations.scheduled',
+];
+
+/** Native events that speak of one app instance, named in their payload. */
+const OF_INSTANCE = new Set(['workspaces.apps.installed', 'workspaces.apps.configured', 'workspaces.apps.uninstalled']);
+
+/** The instance an event tells about: it hears events that its parent hears. */
+export function instanceConcerned(event: PrismeEvent): string | undefined {
+  if (OF_INSTANCE.has(event.type)) {
+    const slug = event.payload.slug;
+    return typeof slug === 'string' ? slug : undefined;
+  }
+  return event.source.appInstanceFullSlug;
+}
+
+/** Who a call runs as. */
+export function runIdentity(identity: Identity, role?: string): RunIdentity {
+  // Somebody without account is known by his session.
+  const userId = identity.userId ?? identity.sessionId;
+  return {
+    ...(userId ? { userId } : {}),
+    ...(identity.sessionId ? { sessionId: identity.sessionId } : {}),
+    ...(identity.authData ? { authData: identity.authData } : {}),
+    ...(identity.email ? { email: identity.email } : {}),
+    ...(role ? { role } : {}),
+  };
+}
+
+function baseRun(identity: Identity, ip?: string): RunRequest['run'] {
+  return {
+    correlationId: identity.correlationId,
+    depth: identity.depth ?? 0,
+    ...((ip ?? identity.ip) ? { ip: ip ?? identity.ip } : {}),
+    ...(identity.sourceWorkspaceId ? { sourceWorkspaceId: identity.sourceWorkspaceId } : {}),
+    ...(identity.authenticatedWorkspaceId ? { authenticatedWorkspaceId: identity.authenticatedWorkspaceId } : {}),
+  };
+}
+
+/** Files of a multipart form at the names of their fields, next to the other fields; several of one name are a list. */
+export function bodyWithFiles(body: unknown): unknown {
+  const files = (body as { files?: unknown } | null)?.files;
+  if (!Array.isArray(files) || !files.every((file) => typeof (file as UploadedFile)?.base64 === 'string')) return body ?? {};
+  const { files: _files, ...fields } = body as JsonObject;
+  for (const file of files as UploadedFile[]) {
+    const name = file.fieldname || 'file';
+    const before = Object.hasOwn(fields, name) ? fields[name] : undefined;
+    fields[name] = before === undefined ? file : Array.isArray(before) ? [...before, file] : [before, file];
+  }
+  return fields;
+}
+
+const asksRawBody = new WeakMap<object, boolean>();
+/** Whether the automation speaks of `rawBody`: only then is it worth carrying. */
+function wantsRawBody({ model, automation }: Match): boolean {
+  let wants = asksRawBody.get(automation);
+  if (wants === undefined) {
+    wants = JSON.stringify(model.workspace.source.automations[automation.slug] ?? {}).includes('rawBody');
+    asksRawBody.set(automation, wants);
+  }
+  return wants;
+}
+
+const digest = (...parts: string[]) => createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 32);
+
+/** A webhook call. With an idempotency key the run is durable, and the same for every repetition by the same caller. */
+export function webhookRequest(match: Match, params: WebhookParams, identity: Identity, as: RunIdentity, workspaceId: string): RunRequest {
+  const slug = prefixed(match.model.instance, match.automation.slug);
+  const key = params.idempotencyKey;
+  const who = identity.userId ?? identity.sessionId ?? '';
+  return {
+    id: key ? `k-${digest(workspaceId, slug, params.method, params.endpoint, who, key)}` : `w-${hexId()}`,
+    workspaceId,
+    automation: slug,
+    payload: {
+      workspaceId,
+      automationSlug: params.endpoint,
+      body: bodyWithFiles(params.body),
+      headers: visibleHeaders(params.headers ?? {}),
+      query: params.query ?? {},
+      method: params.method.toUpperCase(),
+      ...(match.pathParams ? { pathParams: match.pathParams } : {}),
+      ...(params.rawBody && wantsRawBody(match) ? { rawBody: Buffer.from(params.rawBody, 'base64').toString('utf8') } : {}),
+      $http: {},
+    },
+    trigger: { type: 'endpoint', value: match.value },
+    identity: as,
+    run: baseRun(identity, params.ip),
+    acceptedAt: Date.now(),
+    isDurable: key !== undefined,
+  };
+}
+
+/** A direct call by its owner. */
+export function testRequest(match: Match, payload: JsonObject, identity: Identity, as: RunIdentity, workspaceId: string): RunRequest {
+  const slug = prefixed(match.model.instance, match.automation.slug);
+  return {
+    id: `t-${hexId()}`,
+    workspaceId,
+    automation: slug,
+    payload,
+    trigger: { type: 'automation', value: slug },
+    identity: as,
+    run: baseRun(identity),
+    acceptedAt: Date.now(),
+    isDurable: false,
+  };
+}
+
+/** An automation triggered by an event or a tick; its id is the event's and its own name: a redelivery is the same run. */
+export function eventRequest(match: Match, event: PrismeEvent, trigger: TriggerInfo, as: RunIdentity): RunRequest {
+  const { source } = event;
+  const slug = prefixed(match.model.instance, match.automation.slug);
+  return {
+    id: `e-${event.id}-${digest(slug, trigger.value).slice(0, 12)}`,
+    workspaceId: source.workspaceId as string,
+    automation: slug,
+    payload: { id: event.id, source: { ...source }, payload: event.payload },
+    trigger,
+    identity: as,
+    run: {
+      correlationId: source.correlationId,
+      depth: Number(source.automationDepth ?? 0) || 0,
+      ...(source.socketId ? { socketId: source.socketId } : {}),
+      ...(source.ip ? { ip: source.ip } : {}),
+      ...(source.sourceWorkspaceId ? { sourceWorkspaceId: source.sourceWorkspaceId } : {}),
+    },
+    acceptedAt: Date.parse(event.createdAt) || Date.now(),
+    isDurable: true,
+  };
+}
+
+export interface Consideration {
+  automation: string;
+  decision: 'started' | 'duplicate' | 'disabled' | 'cancelled' | 'failed';
+  reason?: string;
+  runId?: string;
+}
+
+/** What was decided about an event on this node. */
+export interface Explanation {
+  eventId: string;
+  workspaceId: string;
+  type: string;
+  at: string;
+  /** Why nothing was considered at all. */
+  reason?:
+    | 'no automation listens to it'
+    | 'a wait asked for it alone'
+    | 'workspace missing or suspended'
+    | 'too many successive calls'
+    | 'its run was cancelled';
+  considered: Consideration[];
+}
+
+export function createExplanations(max = 5_000) {
+  const known = new LRUCache<string, Explanation>({ max });
+  return {
+    add(event: PrismeEvent, rest: Partial<Explanation>): Explanation {
+      const made: Explanation = {
+        eventId: event.id,
+        workspaceId: event.source.workspaceId as string,
+        type: event.type,
+        at: new Date().toISOString(),
+        considered: [],
+        ...rest,
+      };
+      known.set(event.id, made);
+      return made;
+    },
+    find: (eventId: string): Explanation | null => known.get(eventId) ?? null,
+  };
+}

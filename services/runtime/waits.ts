@@ -1,0 +1,286 @@
+/**
+ * waits — automations that wait for an event, kept where every node can find them.
+ *
+ * A registration is durable before the run goes on (or leaves memory). Any node that meets a matching event decides the wait: the first to
+ * write the outcome wins, against other events and against the time-out alike. Who waits in memory learns it at once through a hint and
+ * surely by looking; a suspended run is woken by whoever decided.
+ *
+ * Keys, all of one workspace together:
+ *   `wait:{ws}:type:<type>`                 fields by which waits on that type can be found
+ *   `wait:{ws}:at:<type>|<field>|<value>`   ids of waits whose filters ask for that value ('' field: any event of the type)
+ *   `wait:{ws}:doc:<id>`                    the registration
+ *   `wait:{ws}:end:<id>`                    the outcome
+ *   `wait:{ws}:mute:<event id>`             an event whose automations must not run (`cancelTriggers`)
+ */
+
+import { allOf, compile, NEVER, type Test, textOf, valueAt } from '../../mixins/filters/condition.ts';
+import { anchorsOf } from '../../mixins/filters/matcher.ts';
+import { DAY, HOUR } from '../../mixins/shared/clock.ts';
+import { isFault } from '../../mixins/shared/errors.ts';
+import type { PrismeEvent } from '../../mixins/shared/event.ts';
+import { isHostileName, isPlainObject, type JsonObject } from '../../mixins/shared/json.ts';
+import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
+import type { Condition } from '../../mixins/storage/datalake/contract.ts';
+
+export interface Wait {
+  /** `<run id>/<effect key>`: the same when the run is executed again. */
+  id: string;
+  workspaceId: string;
+  runId: string;
+  /** Event types already carry the prefix of their app instance. */
+  oneOf: { event: string; filters?: JsonObject; cancelTriggers?: boolean }[];
+  /** Milliseconds since the epoch. */
+  deadline: number;
+  /** Suspends: to be woken by whoever decides. */
+  isDurable: boolean;
+}
+
+export interface Outcome {
+  event: PrismeEvent | null;
+}
+
+/** Longest wait. */
+export const MAX_WAIT_MS = 30 * DAY;
+const KEEP_OUTCOME_MS = HOUR;
+const INDEX_TTL_MS = MAX_WAIT_MS + DAY;
+const LOOK_EVERY_MS = 400;
+
+type Scalar = string | number | boolean | null;
+const isScalar = (value: unknown): value is Scalar => value === null || ['string', 'number', 'boolean'].includes(typeof value);
+
+const OPERATORS: Record<string, (field: string, operand: unknown) => Condition> = {
+  $eq: (field, value) => scalarCondition(field, value),
+  $ne: (field, value) => (isScalar(value) ? { field, op: 'ne', value } : NEVER),
+  $gt: (field, value) => (isScalar(value) ? { field, op: 'gt', value } : NEVER),
+  $gte: (field, value) => (isScalar(value) ? { field, op: 'gte', value } : NEVER),
+  $lt: (field, value) => (isScalar(value) ? { field, op: 'lt', value } : NEVER),
+  $lte: (field, value) => (isScalar(value) ? { field, op: 'lte', value } : NEVER),
+  $in: (field, value) => (Array.isArray(value) && value.every(isScalar) ? { field, op: 'in', values: value } : NEVER),
+  $nin: (field, value) => (Array.isArray(value) && value.every(isScalar) ? { not: { field, op: 'in', values: value } } : NEVER),
+  $regex: (field, value) => (typeof value === 'string' && value.length <= 200 ? { field, op: 'regex', value } : NEVER),
+  $exists: (field, value) => ({ field, op: value ? 'exists' : 'empty' }),
+};
+
+function scalarCondition(field: string, value: unknown): Condition {
+  if (value === null || value === undefined) return { field, op: 'empty' };
+  return isScalar(value) ? { field, op: 'eq', value } : NEVER;
+}
+
+/** Filters of a `wait` (dotted path of the event → scalar or operators, all must hold) as a condition. */
+export function filterCondition(filters: JsonObject | undefined): Condition {
+  const parts = Object.entries(filters ?? {}).map(([field, value]): Condition => {
+    if (field.split('.').some(isHostileName)) return NEVER;
+    if (!isPlainObject(value)) return scalarCondition(field, value);
+    const operators = Object.entries(value).map(([name, operand]) =>
+      Object.hasOwn(OPERATORS, name) ? (OPERATORS[name] as (field: string, operand: unknown) => Condition)(field, operand) : NEVER,
+    );
+    return operators.length ? allOf(...operators) : NEVER;
+  });
+  return parts.length ? allOf(...parts) : { all: [] };
+}
+
+const safeTest = (filters: JsonObject | undefined): Test => {
+  try {
+    return compile(filterCondition(filters));
+  } catch {
+    return () => false;
+  }
+};
+
+interface Place {
+  type: string;
+  field: string;
+  value: string;
+}
+
+/** Where a wait is filed: under values its filters insist on, else under the type alone. */
+function placesOf(wait: Wait): Place[] {
+  return wait.oneOf.flatMap(({ event, filters }) => {
+    const anchors = anchorsOf(filterCondition(filters));
+    // An empty list of anchors would mean "never": such a wait is still found by its type, and times out.
+    if (!anchors?.length) return [{ type: event, field: '', value: '' }];
+    return anchors.map(([field, value]) => ({ type: event, field, value }));
+  });
+}
+
+export interface WaitsOptions {
+  cache: CacheDriver;
+  now?: () => number;
+  /** Told by the node that decided: wake a suspended run, hint the node that holds it. */
+  onDecided: (wait: Wait) => Promise<void> | void;
+}
+
+export function createWaits({ cache, now = Date.now, onDecided }: WaitsOptions) {
+  const base = (workspaceId: string) => `wait:{${workspaceId}}:`;
+  const typeKey = (ws: string, type: string) => `${base(ws)}type:${type}`;
+  const placeKey = (ws: string, { type, field, value }: Place) => `${base(ws)}at:${type}|${field}|${value}`;
+  const docKey = (ws: string, id: string) => `${base(ws)}doc:${id}`;
+  const endKey = (ws: string, id: string) => `${base(ws)}end:${id}`;
+  const muteKey = (ws: string, eventId: string) => `${base(ws)}mute:${eventId}`;
+
+  /** Waits held by runs in the memory of this node. */
+  const held = new Map<string, { wait: Wait; resolve: (outcome: Outcome) => void; timer: NodeJS.Timeout }>();
+  let looking: NodeJS.Timeout | undefined;
+
+  const outcome = async (wait: Pick<Wait, 'workspaceId' | 'id'>): Promise<Outcome | null> =>
+    (await cache.get<Outcome>(endKey(wait.workspaceId, wait.id)))?.value ?? null;
+
+  /** Writes the outcome unless there is one. Returns the outcome that holds. */
+  async function decide(wait: Wait, event: PrismeEvent | null): Promise<Outcome> {
+    try {
+      const ttlMs = KEEP_OUTCOME_MS + Math.max(0, wait.isDurable ? DAY : 0);
+      await cache.set(endKey(wait.workspaceId, wait.id), { event }, { ifVersion: 0, ttlMs });
+      const made = { event };
+      settle(wait.id, made);
+      await onDecided(wait);
+      return made;
+    } catch (error) {
+      if (!isFault(error, 'VersionConflict')) throw error;
+      const made = (await outcome(wait)) ?? { event: null };
+      settle(wait.id, made);
+      return made;
+    }
+  }
+
+  function settle(id: string, made: Outcome): void {
+    const waiting = held.get(id);
+    if (!waiting) return;
+    held.delete(id);
+    clearTimeout(waiting.timer);
+    waiting.resolve(made);
+  }
+
+  async function look(): Promise<void> {
+    const list = [...held.values()];
+    if (list.length === 0) return;
+    const found = await cache.getMany(list.map(({ wait }) => endKey(wait.workspaceId, wait.id)));
+    found.forEach((end, i) => {
+      if (end) settle((list[i] as { wait: Wait }).wait.id, end.value as Outcome);
+    });
+  }
+
+  /** Registered waits that accept `event`. */
+  async function candidates(event: PrismeEvent, fields: string[]): Promise<Wait[]> {
+    const ws = event.source.workspaceId as string;
+    const ids = new Set<string>();
+    for (const field of fields) {
+      const found = field === '' ? '' : valueAt(event, field.split('.'));
+      const values = field === '' ? [''] : [found, ...(Array.isArray(found) ? found : [])].map(textOf).filter((text) => text !== undefined);
+      for (const value of values) for (const id of await cache.members(placeKey(ws, { type: event.type, field, value }))) ids.add(id);
+    }
+    if (ids.size === 0) return [];
+    const documents = await cache.getMany([...ids].map((id) => docKey(ws, id)));
+    return documents
+      .map((document) => document?.value as Wait | undefined)
+      .filter((wait) => wait !== undefined)
+      .filter((wait) => wait.deadline > now() && accepts(wait, event));
+  }
+
+  const accepts = (wait: Wait, event: PrismeEvent) =>
+    wait.oneOf.some((choice) => choice.event === event.type && safeTest(choice.filters)(event));
+  const mutes = (wait: Wait, event: PrismeEvent) =>
+    wait.oneOf.some((choice) => choice.cancelTriggers === true && choice.event === event.type && safeTest(choice.filters)(event));
+
+  async function fieldsOf(events: PrismeEvent[]): Promise<Map<string, string[]>> {
+    const keys = [...new Set(events.map((event) => typeKey(event.source.workspaceId as string, event.type)))];
+    const documents = await cache.getMany(keys);
+    return new Map(keys.map((key, i) => [key, Object.keys((documents[i]?.value ?? {}) as object).map((name) => name.slice(1))]));
+  }
+
+  const waits = {
+    decide,
+    outcome,
+    accepts,
+
+    /** Resolves when every node can find it. Registering again changes nothing. */
+    async register(wait: Wait): Promise<void> {
+      const ws = wait.workspaceId;
+      const ttlMs = wait.deadline - now() + KEEP_OUTCOME_MS;
+      await cache.set(docKey(ws, wait.id), wait, { ttlMs: Math.max(ttlMs, KEEP_OUTCOME_MS) });
+      await Promise.all(
+        placesOf(wait).flatMap((place) => [
+          cache.addMembers(placeKey(ws, place), [wait.id], { ttlMs: INDEX_TTL_MS }),
+          // A leading mark: an empty name is none, and no field may look like a prototype.
+          cache.apply(typeKey(ws, place.type), [{ type: 'replace', path: [`:${place.field}`], value: true }], { ttlMs: INDEX_TTL_MS }),
+        ]),
+      );
+    },
+
+    /** Forgets a registration; the outcome of a durable one stays readable for a replay. */
+    async remove(wait: Wait): Promise<void> {
+      const ws = wait.workspaceId;
+      held.delete(wait.id);
+      await Promise.all([
+        cache.delete(docKey(ws, wait.id)),
+        ...placesOf(wait).map((place) => cache.removeMembers(placeKey(ws, place), [wait.id])),
+        ...(wait.isDurable ? [] : [cache.delete(endKey(ws, wait.id))]),
+      ]);
+    },
+
+    /** Holds a registered wait in memory until it is decided; decides the time-out itself. */
+    hold(wait: Wait): Promise<Outcome> {
+      looking ??= setInterval(() => void look().catch(() => {}), LOOK_EVERY_MS).unref();
+      return new Promise((resolve, reject) => {
+        const timer = setTimeout(
+          () => {
+            decide(wait, null).catch(reject);
+          },
+          Math.min(Math.max(0, wait.deadline - now()), 2_147_000_000),
+        );
+        held.set(wait.id, { wait, resolve, timer });
+        // The event may have been matched between the registration and now.
+        outcome(wait).then((made) => made && settle(wait.id, made), reject);
+      });
+    },
+
+    /** Lets go of a wait held in memory, without deciding it (the run leaves memory). */
+    letGo(id: string): void {
+      const waiting = held.get(id);
+      if (waiting) clearTimeout(waiting.timer);
+      held.delete(id);
+    },
+
+    /** A hint from another node: look at the outcome now. */
+    async hint(workspaceId: string, id: string): Promise<void> {
+      if (!held.has(id)) return;
+      const made = await outcome({ workspaceId, id });
+      if (made) settle(id, made);
+    },
+
+    /** Decides the waits that these events satisfy. */
+    async match(events: PrismeEvent[]): Promise<void> {
+      const concerned = events.filter((event) => event.source?.workspaceId);
+      if (concerned.length === 0) return;
+      const fields = await fieldsOf(concerned);
+      for (const event of concerned) {
+        const ws = event.source.workspaceId as string;
+        const names = fields.get(typeKey(ws, event.type)) ?? [];
+        if (names.length === 0) continue;
+        const found = await candidates(event, names);
+        // The mark comes first: once the registration is gone it is all that tells.
+        if (found.some((wait) => mutes(wait, event))) await cache.set(muteKey(ws, event.id), true, { ttlMs: HOUR });
+        for (const wait of found) await decide(wait, event);
+        await Promise.all(found.map((wait) => waits.remove(wait)));
+      }
+    },
+
+    /** Whether a wait asks that this event starts no automation. */
+    async cancelsTriggers(event: PrismeEvent): Promise<boolean> {
+      const ws = event.source.workspaceId as string;
+      const names = (await fieldsOf([event])).get(typeKey(ws, event.type)) ?? [];
+      if (names.length === 0) return false;
+      const found = await candidates(event, names);
+      return found.some((wait) => mutes(wait, event)) || (await cache.get(muteKey(ws, event.id))) !== null;
+    },
+
+    heldCount: () => held.size,
+    stop(): void {
+      clearInterval(looking);
+      for (const { timer } of held.values()) clearTimeout(timer);
+      held.clear();
+    },
+  };
+  return waits;
+}
+
+export type Waits = ReturnType<typeof createWaits>;
