@@ -20,14 +20,17 @@ type Scripts = Record<keyof typeof SCRIPTS, Script>;
 /** A server or a cluster; both speak the same commands. */
 export type Client = Redis & Scripts;
 
-/** A peer that owes an answer for this long is taken for dead. Longer than the longest blocking read. */
+/**
+ * A peer that owes the answer to a PING for this long is taken for dead. Blocking reads are watched by their reader. (The client's own `socketTimeout`
+ * outlives its connection and then ends the next one.)
+ */
 const SILENCE_MS = 6_000;
+const PING_MS = 2_000;
 const CONNECT_MS = 10_000;
 
 const OPTIONS: RedisOptions = {
   lazyConnect: true,
   maxRetriesPerRequest: null, // callers have their own time limit
-  socketTimeout: SILENCE_MS,
   connectTimeout: 5_000,
   keepAlive: 10_000,
   retryStrategy: (times) => Math.min(100 * times, 3_000),
@@ -81,6 +84,7 @@ export async function connect(url: string, logger: Logger): Promise<{ client: Cl
   } finally {
     clearTimeout(timer);
   }
+  if (!isCluster) watch(client);
   return {
     client,
     isCluster,
@@ -90,6 +94,30 @@ export async function connect(url: string, logger: Logger): Promise<{ client: Cl
       return more;
     },
   };
+}
+
+/** Connects again when the peer went silent, which TCP alone notices after minutes. */
+function watch(client: Client): void {
+  let askedAt = 0;
+  const timer = setInterval(() => {
+    if (client.status === 'end') return clearInterval(timer);
+    if (client.status !== 'ready') return;
+    const now = performance.now();
+    if (askedAt && now - askedAt > SILENCE_MS) {
+      askedAt = 0;
+      client.disconnect(true);
+    } else if (!askedAt) {
+      askedAt = now;
+      client.ping().then(
+        () => {
+          askedAt = 0;
+        },
+        () => {
+          askedAt = 0;
+        },
+      );
+    }
+  }, PING_MS).unref();
 }
 
 function clusterOf(url: string): Cluster {

@@ -10,6 +10,8 @@ import type { Keys } from './keys.ts';
 
 const BLOCK_MS = 2_000;
 const READ_COUNT = 1_000;
+/** A read that takes this much longer than it may block has lost its peer: connect again. */
+const SILENCE_MS = 4_000;
 
 export interface Reader {
   stop(): void;
@@ -45,6 +47,7 @@ export async function openReader(
     const byKey = new Map(list.map((shard) => [keys.log(shard), shard]));
     let failures = 0;
     while (!isStopped) {
+      const watch = setTimeout(() => connection.disconnect(true), BLOCK_MS + SILENCE_MS).unref();
       try {
         if (failures > 0) await checkPositions(list);
         const ids = list.map((shard) => positions[shard] as Position);
@@ -63,6 +66,8 @@ export async function openReader(
         if (isStopped) return;
         if (failures++ === 0) logger.warn(`bus: reading from Redis failed, trying again: ${(error as Error).message}`);
         await pause(Math.min(100 * failures, 5_000), undefined, { signal: stopping.signal, ref: false }).catch(() => {});
+      } finally {
+        clearTimeout(watch);
       }
     }
   }
