@@ -5,7 +5,7 @@
  * Emits   `workspaces.permissions.shared|deleted`, `workspaces.pages.permissions.shared|deleted`.
  * Calls   `users.get`.
  */
-import type { ServiceSchema } from 'moleculer';
+import type { ActionSchema, ServiceSchema } from 'moleculer';
 import type { Ability, PermissionsMap } from '../../mixins/auth/contract.ts';
 import { fault } from '../../mixins/shared/errors.ts';
 import { isHostileName, isPlainObject, type JsonObject } from '../../mixins/shared/json.ts';
@@ -19,7 +19,6 @@ type Shared = 'workspaces' | 'pages';
 type Target = { id?: string; public?: true; role?: string; displayName?: string };
 type Entry = { role?: string; policies?: Record<string, boolean> };
 interface SharingParams {
-  subjectType: Shared;
   subjectId: string;
   permissionId: string;
   body?: any;
@@ -27,17 +26,15 @@ interface SharingParams {
 
 const POLICIES = ['read', 'update', 'delete', 'manage_permissions', 'create', 'write'];
 
-const permissions: ServiceSchema<any, any> = {
-  name: 'permissions',
-  mixins: [editing()],
-
-  actions: {
+/** The three actions for one kind of object; the kind is part of their names, so that it never comes from a request. */
+function actionsFor(type: Shared): Record<string, ActionSchema<any>> {
+  return {
     /** GET /:subjectType/:subjectId/permissions */
-    list: {
+    [`${type}List`]: {
       visibility: 'published',
       identity: 'required',
       async handler(this: Self, ctx: Call<SharingParams>): Promise<{ result: { target: Target; permissions: Entry }[] }> {
-        const { map } = await subjectOf(this, ctx);
+        const { map } = await subjectOf(this, ctx, type);
         const names = await namesOf(
           this,
           ctx,
@@ -48,12 +45,12 @@ const permissions: ServiceSchema<any, any> = {
     },
 
     /** POST …: replaces the entry of one target. @throws CollaboratorNotFound · UnknownRole · InvalidPermissions · ForbiddenError */
-    share: {
+    [`${type}Share`]: {
       visibility: 'published',
       identity: 'required',
       async handler(this: Self, ctx: Call<SharingParams>): Promise<{ target: Target; permissions: Entry }> {
         const { key, entry } = checkedShare(ctx.params.body);
-        const subject = await subjectOf(this, ctx);
+        const subject = await subjectOf(this, ctx, type);
         const security = (await this.store.current(subject.workspaceId)).snapshot.security;
         assertRoleKnown(subject.type, key, entry, security);
         assertNoEscalation(this, ctx, subject, entry, security);
@@ -70,12 +67,12 @@ const permissions: ServiceSchema<any, any> = {
     },
 
     /** DELETE …/permissions/:permissionId (user id, `*`, `role:<name>`). @throws InvalidPermissions for the last owner */
-    revoke: {
+    [`${type}Revoke`]: {
       visibility: 'published',
       identity: 'required',
       async handler(this: Self, ctx: Call<SharingParams>): Promise<{ id: string }> {
         const { permissionId } = ctx.params;
-        const subject = await subjectOf(this, ctx);
+        const subject = await subjectOf(this, ctx, type);
         const old = Object.hasOwn(subject.map, permissionId) ? subject.map[permissionId] : undefined;
         if (!old) return { id: permissionId };
         if (old.role === 'owner') assertOwner(this, ctx, subject.ability, 'Only an owner may remove an owner.');
@@ -85,7 +82,13 @@ const permissions: ServiceSchema<any, any> = {
         return { id: permissionId };
       },
     },
-  },
+  };
+}
+
+const permissions: ServiceSchema<any, any> = {
+  name: 'permissions',
+  mixins: [editing()],
+  actions: { ...actionsFor('workspaces'), ...actionsFor('pages') },
 };
 
 export default permissions;
@@ -100,10 +103,8 @@ interface Subject {
 }
 
 /** The shared object, once the caller may manage its permissions. */
-async function subjectOf(self: Self, ctx: Call<SharingParams>): Promise<Subject> {
-  const { subjectType: type, subjectId } = ctx.params;
-  if (type !== 'workspaces' && type !== 'pages')
-    throw fault('BadParametersError', { message: 'Only workspaces and pages are shared.', data: { subjectType: type } });
+async function subjectOf(self: Self, ctx: Call<SharingParams>, type: Shared): Promise<Subject> {
+  const { subjectId } = ctx.params;
   if (type === 'workspaces') {
     const row = await self.store.row(await self.idOf(subjectId));
     const ability = await self.authorize(ctx, row.id, 'manage_permissions', 'workspaces', row);

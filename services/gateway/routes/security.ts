@@ -1,4 +1,4 @@
-/** Routes of the security section and API keys. */
+/** Routes of the security section, secrets and API keys. */
 import type { Route } from './route.ts';
 
 const base = '/workspaces/:workspaceId/security';
@@ -9,6 +9,10 @@ export const security: Route[] = [
   { method: 'GET', path: base, action: 'security.get', auth: 'apiKey', summary: 'Roles and rules of a workspace.' },
   { method: 'PUT', path: base, action: 'security.update', auth: 'apiKey', summary: 'Replaces roles and rules.' },
   { method: 'GET', path: `${base}/roles`, action: 'security.roles', auth: 'apiKey', summary: 'Roles collaborators may be given.' },
+  { method: 'GET', path: `${base}/secrets`, action: 'secrets.list', auth: 'apiKey', summary: 'Secrets the caller may read.' },
+  { method: 'PATCH', path: `${base}/secrets`, action: 'secrets.patch', auth: 'apiKey', summary: 'Creates or changes secrets.' },
+  { method: 'PUT', path: `${base}/secrets`, action: 'secrets.put', auth: 'apiKey', summary: 'Replaces the secrets.' },
+  { method: 'DELETE', path: `${base}/secrets/:name`, action: 'secrets.remove', auth: 'apiKey', summary: 'Deletes a secret.' },
   ...spellings.flatMap((name): Route[] => [
     {
       method: 'GET',

@@ -3,8 +3,11 @@
 import { apps } from './apps.ts';
 import { archives } from './archives.ts';
 import { automations } from './automations.ts';
+import { files } from './files.ts';
+import { pages } from './pages.ts';
 import type { Route } from './route.ts';
 import { security } from './security.ts';
+import { versions } from './versions.ts';
 
 const create = { name: 'createWorkspace', key: 'userId', windowS: 60, limit: 30 } as const;
 
@@ -78,4 +81,4 @@ const workspaces: Route[] = [
 ];
 
 /** In this order: paths with fixed words before those with parameters. */
-export const routes: Route[] = [...archives, ...workspaces, ...automations, ...apps, ...security];
+export const routes: Route[] = [...archives, ...workspaces, ...automations, ...apps, ...security, ...versions, ...files, ...pages];

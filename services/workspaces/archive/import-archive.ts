@@ -157,7 +157,15 @@ async function importIndex(
   const old = draft.index;
   const { slug: _slug, customDomains: _domains, repositories: _repositories, id: _id, labels, ...fields } = value;
   const joined = [...new Set([...(Array.isArray(old.labels) && !isRollback ? old.labels : []), ...(Array.isArray(labels) ? labels : [])])];
-  const merged = await editedIndex(store, draft, { ...fields, ...(joined.length > 0 ? { labels: joined } : {}) });
+  // A restored version has the fields it had, not those added since.
+  const added = isRollback
+    ? Object.keys(old).filter((key) => !Object.hasOwn(value, key) && !['id', 'slug', 'customDomains', 'repositories'].includes(key))
+    : [];
+  const merged = await editedIndex(store, draft, {
+    ...Object.fromEntries(added.map((key) => [key, null])),
+    ...fields,
+    ...(joined.length > 0 ? { labels: joined } : {}),
+  });
   // The file keeps the comments of the imported text where it keeps its values.
   if (draft.index !== old) draft.restyle('index', text, merged);
 }

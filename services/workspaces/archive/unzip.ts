@@ -125,8 +125,7 @@ function decodeName(bytes: Buffer): string {
 
 function assertName(name: string): void {
   const segments = name.replace(/\/$/, '').split('/');
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
-  const isBad = name === '' || name.startsWith('/') || name.includes('\\') || /[\u0000-\u001f]/.test(name) || /^[a-zA-Z]:/.test(name);
+  const isBad = name === '' || name.startsWith('/') || name.includes('\\') || /\p{Cc}/u.test(name) || /^[a-zA-Z]:/.test(name);
   if (isBad || segments.some((segment) => segment === '..' || segment === '.' || segment === ''))
     throw refused(`the name '${name}' leaves its folder.`, name);
 }
