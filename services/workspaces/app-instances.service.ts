@@ -114,6 +114,27 @@ const appInstances: ServiceSchema<any, any> = {
       },
     },
 
+    /**
+     * An automation of a workspace sets the configuration of an instance in it: the whole value is replaced. For runs of that very workspace
+     * (their signed identity names it) and services; anybody else needs the right to update.
+     */
+    configure: {
+      visibility: 'public',
+      identity: 'required',
+      params: { workspaceId: 'string', slug: 'string' },
+      async handler(this: Self, ctx: Call): Promise<JsonObject> {
+        const body = ctx.params.body;
+        if (!isPlainObject(body)) throw fault('RequestValidationError', { message: 'The body must be the configuration: an object.' });
+        const id = await this.idOf(ctx.params.workspaceId);
+        const { kind, sourceWorkspaceId } = this.identityOf(ctx);
+        if (kind !== 'system' && !(kind === 'delegated' && sourceWorkspaceId === id)) await this.allowed(ctx, id, 'update');
+        const { result } = await this.store.change(id, this.author(ctx), (draft) =>
+          configured(this, ctx, draft, ctx.params.slug, (instance) => ({ ...instance, config: body })),
+        );
+        return result;
+      },
+    },
+
     /** GET /workspaces/:workspaceId/apps/:slug/config: the value. */
     getConfig: {
       visibility: 'published',
