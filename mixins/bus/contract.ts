@@ -98,7 +98,7 @@ export interface EventBus {
   /** Events after `afterId` that are still kept, oldest first: the replay window of live subscribers. `null`: the id is not kept any more. */
   replay(afterId: string, workspaceId: string, limit: number): Promise<PrismeEvent[] | null>;
   lag(): Promise<GroupLag[]>;
-  deadLetters(query: { group?: string; workspaceId?: string; limit?: number }): Promise<DeadLetter[]>;
+  deadLetters(query: { group?: string; workspaceId?: string; ids?: string[]; limit?: number }): Promise<DeadLetter[]>;
   /** Puts dead entries back for their group; returns how many. */
   redrive(query: { group?: string; workspaceId?: string; ids?: string[] }): Promise<number>;
   dropDeadLetters(query: { group?: string; workspaceId?: string; ids?: string[] }): Promise<number>;

@@ -16,6 +16,7 @@ import {
   START,
   type StoredDeath,
 } from '../../carrier.ts';
+import { shardOf } from '../../topics.ts';
 import { checkDurability, connect } from './connect.ts';
 import { compare, entriesOf, fieldsOf, type RawEntry } from './entries.ts';
 import { keysOf } from './keys.ts';
@@ -295,8 +296,9 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
   ) {
     let left = limit ?? Number.POSITIVE_INFINITY;
     const wanted = ids && new Set(ids);
+    const places = workspaceId ? [shardOf(workspaceId, SHARDS)] : shards;
     for (const name of group ? [group] : (await knownGroups()).sort())
-      for (const shard of shards) {
+      for (const shard of places) {
         let after = '-';
         while (left > 0) {
           const raw = (await within(client.xrange(keys.dead(shard, name), after, '+', 'COUNT', SCAN_COUNT))) as RawEntry[];

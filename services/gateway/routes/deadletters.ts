@@ -1,0 +1,23 @@
+/** deadletters — events a consumer group gave up on, for those who manage the workspace. */
+import type { Route } from './route.ts';
+
+const path = '/workspaces/:workspaceId/deadletters';
+
+export const routes: Route[] = [
+  { method: 'GET', path, action: 'bus.deadLetters.list', auth: 'required', summary: 'Events that could not be handled, with the reason.' },
+  { method: 'GET', path: `${path}/:id`, action: 'bus.deadLetters.get', auth: 'required', summary: 'One event that could not be handled.' },
+  {
+    method: 'POST',
+    path: `${path}/redrive`,
+    action: 'bus.deadLetters.redrive',
+    auth: 'required',
+    summary: 'Hands events that could not be handled over again: those of `ids`, or all.',
+  },
+  {
+    method: 'POST',
+    path: `${path}/drop`,
+    action: 'bus.deadLetters.drop',
+    auth: 'required',
+    summary: 'Drops events that could not be handled: those of `ids`, or all.',
+  },
+];
