@@ -1,0 +1,94 @@
+/**
+ * identity middleware — the guard of every action of a node: nothing runs without a declared rule, a verified identity that satisfies it, and the
+ * certainty that no reply can exchange it.
+ *
+ *  serviceCreating   refuses a service whose action does not declare `visibility` and `identity`.
+ *  localAction       verifies `ctx.meta.identity`, freezes it and pins it to the context. Moleculer merges the meta of every reply into the caller's
+ *                    context: a pinned value takes no assignment, so a callee cannot change who its caller is.
+ *  call              renews an identity that is about to expire when work in progress calls on.
+ */
+import type { ActionSchema, Context, Middleware, ServiceBroker } from 'moleculer';
+import { SECOND } from '../shared/clock.ts';
+import { fault } from '../shared/errors.ts';
+import type { Identity, IdentityRule } from './identity.ts';
+import { identityKeysOf } from './identity-keys.ts';
+
+const RULES = new Set<IdentityRule>(['required', 'optional', 'system', 'any']);
+const VISIBILITIES = new Set(['published', 'public', 'protected', 'private']);
+const RENEW_BEFORE_MS = 10 * SECOND;
+
+const isOwn = (name: string) => name.startsWith('$');
+
+/** Whether `identity` satisfies `rule`. */
+function satisfies(rule: IdentityRule, { kind, via }: Identity): boolean {
+  if (rule === 'any' || rule === 'optional') return true;
+  if (rule === 'system') return kind === 'system';
+  return kind !== 'none' || via === 'apiKey';
+}
+
+function pin(ctx: Context<any, any>, identity: Identity | undefined): void {
+  // A setter that does nothing rather than a read-only value: Object.assign, which merges replies, throws on the latter.
+  Object.defineProperty(ctx.meta, 'identity', { enumerable: true, configurable: false, get: () => identity, set() {} });
+}
+
+function isPinned(ctx: Context<any, any>): boolean {
+  return Object.getOwnPropertyDescriptor(ctx.meta, 'identity')?.configurable === false;
+}
+
+export function identityMiddleware(): Middleware {
+  let broker: ServiceBroker;
+  const keys = () => identityKeysOf(broker);
+
+  return {
+    name: 'identity',
+
+    created(created: ServiceBroker) {
+      broker = created;
+    },
+
+    serviceCreating(_service: unknown, schema: { name?: string; actions?: Record<string, unknown> }) {
+      if (!schema.name || isOwn(schema.name)) return;
+      for (const [name, action] of Object.entries(schema.actions ?? {})) {
+        if (action === false || action === null) continue;
+        const { visibility, identity } = (typeof action === 'object' ? action : {}) as Partial<ActionSchema>;
+        if (!VISIBILITIES.has(visibility as string) || !RULES.has(identity as IdentityRule))
+          throw fault('ConfigurationError', {
+            message: `The action '${schema.name}.${name}' must declare its visibility and its identity rule.`,
+            data: { action: `${schema.name}.${name}`, visibility, identity },
+          });
+      }
+    },
+
+    localAction(next: (ctx: Context<any, any>) => Promise<unknown>, action: ActionSchema & { name: string }) {
+      if (isOwn(action.name)) return next;
+      const rule = action.identity as IdentityRule;
+      return function guarded(this: unknown, ctx: Context<any, any>) {
+        if (isPinned(ctx)) return next.call(this, ctx);
+        let identity: Identity | undefined;
+        try {
+          if (rule !== 'any' || ctx.meta.identity) identity = keys().verify(ctx.meta.identity);
+        } catch (error) {
+          if (rule !== 'any') return Promise.reject(error);
+        }
+        if (identity && !satisfies(rule, identity)) return Promise.reject(refusal(rule, action.name));
+        pin(ctx, identity);
+        return next.call(this, ctx);
+      };
+    },
+
+    call(next: (name: string, params: unknown, options?: any) => Promise<unknown>) {
+      return function called(this: unknown, name: string, params: unknown, options?: any) {
+        const parent = options?.parentCtx as Context<any, any> | undefined;
+        const identity = parent && !options.meta?.identity ? (parent.meta?.identity as Identity | undefined) : undefined;
+        if (!identity || identity.exp - Date.now() > RENEW_BEFORE_MS || !keys().isKnown(identity))
+          return next.call(this, name, params, options);
+        return next.call(this, name, params, { ...options, meta: { ...options.meta, identity: keys().renew(identity) } });
+      };
+    },
+  } as unknown as Middleware;
+}
+
+function refusal(rule: IdentityRule, action: string) {
+  if (rule === 'system') return fault('ForbiddenError', { message: `'${action}' is for services only.`, data: { action } });
+  return fault('AuthenticationError', { data: { action } });
+}
