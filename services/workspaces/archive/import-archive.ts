@@ -2,6 +2,7 @@
  * import-archive — turns the files of an archive into one change of a workspace. A file with a fault is reported and left out, the others are
  * imported; all that is imported becomes visible together, or nothing does.
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { Ability } from '../../../mixins/auth/contract.ts';
 import { fault, toPublicError } from '../../../mixins/shared/errors.ts';
 import { shortId } from '../../../mixins/shared/ids.ts';
@@ -120,6 +121,8 @@ export async function applyImport(
   if (parsed.security) {
     const { value, text } = parsed.security;
     attempt('security.yml', () => {
+      // What stays as it is needs no right.
+      if (isDeepStrictEqual(draft.security, value)) return false;
       ability.assert('manage_security', 'workspaces', draft.row);
       ability.assert('manage_permissions', 'workspaces', draft.row);
       assertRolesKept(draft, value);
@@ -194,6 +197,7 @@ function importPage(draft: Draft, ability: Ability, slug: string, value: JsonObj
     ? slug
     : (Object.entries(draft.all('pages')).find(([, page]) => page.id !== undefined && page.id === value.id)?.[0] ?? slug);
   const isNew = !draft.has('pages', oldSlug);
+  if (oldSlug === slug && isDeepStrictEqual(draft.get('pages', slug), value)) return false;
   ability.assert(isNew ? 'create' : 'update', 'pages', { ...value, workspaceId: draft.row.id });
   const id = draft.get('pages', oldSlug)?.id ?? (typeof value.id === 'string' && value.id ? value.id : shortId(7));
   const page = { ...value, id, slug, workspaceId: draft.row.id, workspaceSlug: draft.row.slug };

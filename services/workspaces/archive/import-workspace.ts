@@ -48,7 +48,7 @@ export async function importInto(
       files: applied.imported,
       deleted: applied.deleted,
       errors: applied.errors.map(({ msg, filepath, err }) => ({ msg, filepath, err })),
-      ...(options.version ? { version: options.version } : {}),
+      ...(options.version ? { version: { name: options.version } } : {}),
       ...(app ? { publishedAppSlug: app } : {}),
     });
     return { ...applied, app };
