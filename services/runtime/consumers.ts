@@ -15,6 +15,7 @@ import { EMIT_TOPIC, type PrismeEvent } from '../../mixins/shared/event.ts';
 import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
 import type { Execution } from './execution.ts';
 import type { RunIdentity, TriggerInfo } from './interpreter/index.ts';
+import { keyPart } from './key-part.ts';
 import type { LoadedWorkspace, Models } from './models.ts';
 import type { RunStore } from './runs.ts';
 import type { Schedules } from './schedules.ts';
@@ -42,7 +43,8 @@ const LANES_PER_WORKSPACE = 256;
 const MAX_IN_FLIGHT = 1000;
 const WAIT_BATCH = 64;
 
-export const cancelledKey = (workspaceId: string, correlationId: string): string => `run:{${workspaceId}}:cancelled:${correlationId}`;
+export const cancelledKey = (workspaceId: string, correlationId: string): string =>
+  `run:{${workspaceId}}:cancelled:${keyPart(correlationId)}`;
 
 const laneOf = (event: PrismeEvent): string =>
   `${event.source.workspaceId}#${(createHash('md5').update(event.id).digest()[0] as number) % LANES_PER_WORKSPACE}`;

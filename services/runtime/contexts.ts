@@ -10,6 +10,7 @@ import type { Config } from '../../mixins/shared/config.ts';
 import { isHostileName, isPlainObject, type JsonObject } from '../../mixins/shared/json.ts';
 import type { CacheDriver, PathOperation } from '../../mixins/storage/cache/contract.ts';
 import type { ContextName, ContextOperation } from './interpreter/index.ts';
+import { keyPart } from './key-part.ts';
 
 const LIFESPANS = '$lifespans';
 
@@ -37,10 +38,10 @@ export interface ContextOwner {
 export function contextKey(name: ContextName, owner: ContextOwner): string | null {
   const base = `ctx:{${owner.workspaceId}}:${name}`;
   if (name === 'global') return base;
-  if (name === 'user') return owner.userId ? `${base}:${owner.userId}` : null;
-  if (name === 'session') return `${base}:${owner.sessionId ?? owner.userId ?? owner.correlationId}`;
-  if (name === 'socket') return `${base}:${owner.socketId ?? owner.sessionId ?? owner.userId ?? owner.correlationId}`;
-  return `${base}:${owner.correlationId}`;
+  if (name === 'user') return owner.userId ? `${base}:${keyPart(owner.userId)}` : null;
+  if (name === 'session') return `${base}:${keyPart(owner.sessionId ?? owner.userId ?? owner.correlationId)}`;
+  if (name === 'socket') return `${base}:${keyPart(owner.socketId ?? owner.sessionId ?? owner.userId ?? owner.correlationId)}`;
+  return `${base}:${keyPart(owner.correlationId)}`;
 }
 
 export interface Contexts {

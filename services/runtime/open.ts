@@ -13,7 +13,7 @@ import { cancelledKey, startConsumers } from './consumers.ts';
 import { createContexts } from './contexts.ts';
 import { createExecution, type Execution } from './execution.ts';
 import { createGuard } from './fetch/guard.ts';
-import { compileWorkspace, type RunIdentity, runAutomation } from './interpreter/index.ts';
+import type { CompiledWorkspace, RunAutomation, RunIdentity, WorkspaceSource } from './interpreter/index.ts';
 import { journalKey } from './journal.ts';
 import { createThrottle, createTurns } from './limits.ts';
 import { createModels, type Models } from './models.ts';
@@ -27,7 +27,22 @@ import { createSessions } from './sessions.ts';
 import { createExplanations } from './starts.ts';
 import { createWaits, type Waits } from './waits.ts';
 
-type Host = Service & AuthMethods & BusMethods & { cache: CacheDriver; documents: DocumentsDriver };
+/** What the runtime needs of the service it lives in. */
+export interface Host
+  extends Pick<AuthMethods, 'abilityFor' | 'systemMeta' | 'delegatedMeta'>,
+    Pick<BusMethods, 'bus'>,
+    Pick<Service, 'logger'> {
+  broker: Service['broker'];
+  cache: CacheDriver;
+  /** The same object also opens collections, which `run: collections` needs at run time. */
+  documents: DocumentsDriver;
+}
+
+/** The language: how automations are compiled and run. */
+export interface Engine {
+  compile: (source: WorkspaceSource) => CompiledWorkspace;
+  interpret: RunAutomation;
+}
 
 export interface Runtime {
   config: Config;
@@ -49,10 +64,8 @@ export interface Runtime {
 
 const SYNC_EVERY_MS = 15 * SECOND;
 
-export async function openRuntime(host: Host): Promise<Runtime> {
-  const { broker, bus, cache, logger } = host;
-  // The same object also opens collections, which `run: collections` needs at run time.
-  const documents = host.documents as DocumentsDriver;
+export async function openRuntime(host: Host, { compile, interpret }: Engine): Promise<Runtime> {
+  const { broker, bus, cache, documents, logger } = host;
   const config = configOf(broker);
   const owner = `${config.nodeId}-${ulid()}`;
   const log = (message: string, error: unknown) => logger.error(message, error);
@@ -71,7 +84,7 @@ export async function openRuntime(host: Host): Promise<Runtime> {
       revisions: (workspaceIds) => call('workspaces.revisions', { workspaceIds }),
       resolve: (workspaceId) => call('workspaces.resolve', { workspaceId }),
     },
-    compile: compileWorkspace,
+    compile,
     keys,
     config,
     onProblems: (workspace) => {
@@ -109,7 +122,7 @@ export async function openRuntime(host: Host): Promise<Runtime> {
     store,
     turns: createTurns({ total: config.runsPerNode, perWorkspace: config.runsPerWorkspace }),
     services: { bus, config, contexts, waits, guard, throttle, events, platform, log },
-    interpret: runAutomation,
+    interpret,
     owner,
     lastBeatAt: () => beatAt,
   });

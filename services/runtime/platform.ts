@@ -8,6 +8,7 @@ import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
 import type { MintAnswer, MintParams } from '../gateway/contract.ts';
 import { applyLocally } from './contexts.ts';
 import type { Frame, RunIdentity } from './interpreter/index.ts';
+import { keyPart } from './key-part.ts';
 import type { Models } from './models.ts';
 import type { Modules } from './modules/index.ts';
 import { sourceOf } from './native-events.ts';
@@ -149,7 +150,7 @@ export function createPlatform({ broker, auth, bus, cache, sessions, models, mod
 
     async rateLimit(effect, request) {
       const windowMs = Math.max(1, effect.windowS) * SECOND;
-      const key = `limit:{${request.workspaceId}}:${effect.name}:${effect.consumer ?? ''}`;
+      const key = `limit:{${request.workspaceId}}:${keyPart(effect.name)}:${keyPart(effect.consumer ?? '')}`;
       const { count, expiresInMs } = await cache.increment(key, effect.consume, windowMs);
       const ok = count <= effect.limit;
       return {

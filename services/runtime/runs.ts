@@ -12,6 +12,7 @@ import type { JsonObject } from '../../mixins/shared/json.ts';
 import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
 import type { RunIdentity, TriggerInfo } from './interpreter/index.ts';
 import { journalKey } from './journal.ts';
+import { keyPart } from './key-part.ts';
 import type { ModelParts } from './models.ts';
 
 /** All that is needed to execute a run again from the top. Plain JSON. */
@@ -67,7 +68,7 @@ export const NODES_KEY = 'runs:nodes';
 export const nodeRunsKey = (owner: string): string => `runs:of:${owner}`;
 const recordKey = (ws: string, id: string) => `run:{${ws}}:record:${id}`;
 const indexKey = (ws: string) => `run:{${ws}}:index`;
-const correlationKey = (ws: string, correlationId: string) => `run:{${ws}}:correlation:${correlationId}`;
+const correlationKey = (ws: string, correlationId: string) => `run:{${ws}}:correlation:${keyPart(correlationId)}`;
 const snapshotKey = (ws: string, revision: number) => `run:{${ws}}:model:${revision}`;
 
 /** Member of sets that name runs of all workspaces. */

@@ -24,7 +24,7 @@ import type { DocumentsDriver } from '../../mixins/storage/documents/contract.ts
 import { documents } from '../../mixins/storage/documents/documents.mixin.ts';
 import type { CancelParams, CheckParams, TestParams, TriggerRow, WebhookAnswer, WebhookParams } from './contract.ts';
 import { createHttpAnswer } from './http-answer.ts';
-import { compileWorkspace, type Problem } from './interpreter/index.ts';
+import { compileWorkspace, type Problem, runAutomation } from './interpreter/index.ts';
 import { childrenOf } from './models.ts';
 import { openRuntime, type Runtime } from './open.ts';
 import { FINAL_STATES, type RunRequest, type RunSummary, summaryOf } from './runs.ts';
@@ -334,7 +334,7 @@ const runtime: ServiceSchema<object, any> = {
   },
 
   async started(this: Self) {
-    this.runtime = await openRuntime(this);
+    this.runtime = await openRuntime(this, { compile: compileWorkspace, interpret: runAutomation });
   },
 
   async stopped(this: Self) {

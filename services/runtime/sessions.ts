@@ -7,6 +7,7 @@ import { SECOND } from '../../mixins/shared/clock.ts';
 import type { PrismeEvent } from '../../mixins/shared/event.ts';
 import type { JsonObject } from '../../mixins/shared/json.ts';
 import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
+import { keyPart } from './key-part.ts';
 
 export interface SessionRecord {
   sessionId: string;
@@ -22,7 +23,7 @@ export const SESSION_EVENTS = ['gateway.login.succeeded', 'gateway.logout.succee
 
 const REMEMBER_MS = 5 * SECOND;
 const DEFAULT_LIFE_S = 30 * 24 * 3600;
-const keyOf = (sessionId: string) => `runtime:session:${sessionId}`;
+const keyOf = (sessionId: string) => `runtime:session:${keyPart(sessionId)}`;
 
 export function createSessions(cache: CacheDriver, now: () => number = Date.now) {
   const known = new LRUCache<string, { record: SessionRecord | null }>({ max: 2000, ttl: REMEMBER_MS });

@@ -21,6 +21,7 @@ import type { PrismeEvent } from '../../mixins/shared/event.ts';
 import { isHostileName, isPlainObject, type JsonObject } from '../../mixins/shared/json.ts';
 import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
 import type { Condition } from '../../mixins/storage/datalake/contract.ts';
+import { keyPart } from './key-part.ts';
 
 export interface Wait {
   /** `<run id>/<effect key>`: the same when the run is executed again. */
@@ -112,8 +113,8 @@ export interface WaitsOptions {
 
 export function createWaits({ cache, now = Date.now, onDecided }: WaitsOptions) {
   const base = (workspaceId: string) => `wait:{${workspaceId}}:`;
-  const typeKey = (ws: string, type: string) => `${base(ws)}type:${type}`;
-  const placeKey = (ws: string, { type, field, value }: Place) => `${base(ws)}at:${type}|${field}|${value}`;
+  const typeKey = (ws: string, type: string) => `${base(ws)}type:${keyPart(type)}`;
+  const placeKey = (ws: string, { type, field, value }: Place) => `${base(ws)}at:${keyPart(type)}|${keyPart(field)}|${keyPart(value)}`;
   const docKey = (ws: string, id: string) => `${base(ws)}doc:${id}`;
   const endKey = (ws: string, id: string) => `${base(ws)}end:${id}`;
   const muteKey = (ws: string, eventId: string) => `${base(ws)}mute:${eventId}`;

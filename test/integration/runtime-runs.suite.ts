@@ -1,0 +1,260 @@
+/** What a run promises, whatever the stores: told once, run on the embedded ones and on Redis. */
+import { createServer, type Server } from 'node:http';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { EMIT_TOPIC } from '../../mixins/shared/event.ts';
+import { eventually } from '../support/eventually.ts';
+import { type Automation, type RuntimeNode, type Stores, startNode, testStores, WORKSPACE } from '../support/runtime-node.ts';
+
+const increment = (name: string) => ({
+  type: 'context.write' as const,
+  context: 'global' as const,
+  operations: [{ type: 'increment' as const, path: [name], by: 1 }],
+});
+
+export function runsSuite(title: string, openStores: () => Promise<{ stores: Stores; close: () => Promise<void> }>): void {
+  describe(title, () => {
+    let stores: Stores;
+    let closeStores: () => Promise<void>;
+    let nodes: RuntimeNode[] = [];
+    let stub: Server;
+    let stubUrl: string;
+    const keysSeen: string[] = [];
+    let hold: Promise<void> | null = null;
+
+    beforeAll(async () => {
+      stub = createServer(async (request, response) => {
+        keysSeen.push(String(request.headers['idempotency-key']));
+        if (hold) await hold;
+        response.setHeader('content-type', 'application/json');
+        response.end(JSON.stringify({ n: keysSeen.length }));
+      });
+      await new Promise<void>((done) => stub.listen(0, '127.0.0.1', done));
+      stubUrl = `http://127.0.0.1:${(stub.address() as { port: number }).port}/`;
+      const opened = await openStores();
+      stores = opened.stores;
+      closeStores = opened.close;
+      stores.config.fetchAllowedPrivateHosts = ['127.0.0.1'];
+    });
+    afterAll(async () => {
+      stub.close();
+      await closeStores();
+    });
+    afterEach(async () => {
+      hold = null;
+      await Promise.all(nodes.map((node) => node.stop()));
+      nodes = [];
+      keysSeen.length = 0;
+    });
+
+    const node = async (automations: Record<string, Automation>, name = 'a') => {
+      const started = await startNode(stores, automations, name);
+      nodes.push(started);
+      return started;
+    };
+    const global = async (on: RuntimeNode) => ((await on.cache.get(`ctx:{${WORKSPACE}}:global`))?.value ?? {}) as Record<string, any>;
+    const records = async (on: RuntimeNode) => {
+      const keys: string[] = [];
+      for await (const key of on.cache.keys(`run:{${WORKSPACE}}:record:`)) keys.push(key);
+      return keys;
+    };
+
+    it('a run that changes nothing writes nothing', async () => {
+      let ran = 0;
+      const a = await node({
+        reader: {
+          events: ['look'],
+          run: async (ask) => {
+            await ask({ type: 'context.read', contexts: ['global', 'run'] });
+            ran++;
+          },
+        },
+      });
+      const before = (await records(a)).length;
+
+      await a.emit('look');
+
+      await eventually(() => ran === 1);
+      await eventually(() => a.runtime.execution.actives.size === 0);
+      expect(await records(a)).toHaveLength(before);
+    });
+
+    it('an event delivered twice changes things once', async () => {
+      const a = await node({ once: { events: ['twice'], run: async (ask) => void (await ask(increment('twice'))) } });
+      const id = await a.emit('twice');
+      await eventually(async () => expect((await global(a)).twice).toBe(1));
+      await eventually(() => a.runtime.execution.actives.size === 0);
+
+      await a.bus.send('twice', { again: true }, { topic: EMIT_TOPIC, id, source: { workspaceId: WORKSPACE, correlationId: 'again' } });
+      const after = await a.emit('twice');
+
+      await eventually(async () => expect((await global(a)).twice).toBe(2));
+      await eventually(() => a.runtime.explanations.find(after) !== null);
+      expect((await global(a)).twice).toBe(2);
+    });
+
+    it('a run whose node dies in the middle ends on another node, with completed effects done once', async () => {
+      const stages: string[] = [];
+      let release: () => void = () => {};
+      hold = new Promise((done) => (release = done));
+      const automations: Record<string, Automation> = {
+        order: {
+          events: ['ordered'],
+          run: async (ask, { world }) => {
+            const token = world.uuid();
+            await ask(increment('orders'));
+            stages.push('counted');
+            const answer = await ask({ type: 'fetch', request: { url: stubUrl, method: 'POST', body: { token } } });
+            await ask({ type: 'context.write', context: 'global', operations: [{ type: 'push', path: ['answers'], value: answer }] });
+            await ask({ type: 'context.write', context: 'global', operations: [{ type: 'push', path: ['tokens'], value: token }] });
+          },
+        },
+      };
+      const a = await node(automations, 'a');
+      await a.emit('ordered');
+      await eventually(() => keysSeen.length === 1);
+
+      await a.die();
+      nodes = [];
+      hold = null;
+      release();
+      const b = await node(automations, 'b');
+
+      await eventually(async () => expect((await global(b)).tokens).toHaveLength(1), { timeoutMs: 15_000 });
+      expect(await global(b)).toMatchObject({ orders: 1, answers: [{ n: 2 }] });
+      expect(new Set(keysSeen).size).toBe(1);
+      expect(stages).toEqual(['counted', 'counted']);
+    });
+
+    it('a waiting run leaves memory and is woken on the node that meets the event', async () => {
+      const automations: Record<string, Automation> = {
+        waiter: {
+          events: ['start-wait'],
+          run: async (ask, { payload }) => {
+            await ask(increment('began'));
+            const event = await ask({
+              type: 'wait',
+              oneOf: [{ event: 'answer', filters: { 'payload.to': payload.id } }],
+              timeoutS: 600,
+            });
+            await ask({
+              type: 'context.write',
+              context: 'global',
+              operations: [{ type: 'push', path: ['heard'], value: event.payload.text }],
+            });
+          },
+        },
+      };
+      const a = await node(automations, 'a');
+      const id = await a.emit('start-wait');
+      await eventually(() => a.runtime.execution.actives.size === 1);
+      await eventually(() => a.runtime.execution.actives.size === 0, { timeoutMs: 5_000 });
+      const [waiting] = await a.runtime.store.list(WORKSPACE, 1);
+      expect(waiting).toMatchObject({ state: 'waiting', waitingFor: { events: ['answer'] } });
+      await a.die();
+      nodes = [];
+      const b = await node(automations, 'b');
+
+      await b.emit('answer', { to: 'somebody else', text: 'wrong' });
+      await b.emit('answer', { to: id, text: 'right' });
+
+      await eventually(async () => expect((await global(b)).heard).toEqual(['right']), { timeoutMs: 10_000 });
+      expect((await global(b)).began).toBe(1);
+      await eventually(async () => expect((await b.runtime.store.find(WORKSPACE, waiting?.id as string))?.record.state).toBe('done'));
+    });
+
+    it('the time-out of a wait survives a restart', async () => {
+      const automations: Record<string, Automation> = {
+        patient: {
+          events: ['start-timeout'],
+          run: async (ask) => {
+            const event = await ask({ type: 'wait', oneOf: [{ event: 'never' }], timeoutS: 3 });
+            await ask({ type: 'context.write', context: 'global', operations: [{ type: 'replace', path: ['timedOut'], value: event }] });
+          },
+        },
+      };
+      const a = await node(automations, 'a');
+      await a.emit('start-timeout');
+      await eventually(async () => (await a.runtime.store.list(WORKSPACE, 1))[0]?.state === 'waiting', { timeoutMs: 5_000 });
+      await a.die();
+      nodes = [];
+
+      const b = await node(automations, 'b');
+
+      await eventually(async () => expect((await global(b)).timedOut).toBe(null), { timeoutMs: 15_000 });
+    });
+
+    it('cancelTriggers keeps an event for the wait alone', async () => {
+      const a = await node({
+        asker: {
+          events: ['ask'],
+          run: async (ask) => {
+            const event = await ask({ type: 'wait', oneOf: [{ event: 'reply', cancelTriggers: true }], timeoutS: 30 });
+            await ask({
+              type: 'context.write',
+              context: 'global',
+              operations: [{ type: 'replace', path: ['reply'], value: event.payload.n }],
+            });
+          },
+        },
+        listener: { events: ['reply'], run: async (ask) => void (await ask(increment('listened'))) },
+      });
+      await a.emit('ask');
+      await eventually(() => a.runtime.waits.heldCount() === 1);
+
+      await a.emit('reply', { n: 1 });
+      await eventually(async () => expect((await global(a)).reply).toBe(1));
+      await a.emit('reply', { n: 2 });
+
+      await eventually(async () => expect((await global(a)).listened).toBe(1));
+    });
+
+    it('a run that loses its node again and again is given up, with the reason', async () => {
+      const a = await node({}, 'a');
+      const request = {
+        id: 'poison',
+        workspaceId: WORKSPACE,
+        automation: 'poison',
+        payload: {},
+        trigger: { type: 'event' as const, value: 'x' },
+        identity: {},
+        run: { correlationId: 'c', depth: 0 },
+        acceptedAt: Date.now(),
+        isDurable: true,
+      };
+      const record = { ...a.runtime.execution.newRecord(request, undefined, 'running'), owner: 'gone', attempts: 5 };
+      await a.runtime.store.create(record);
+      await a.cache.addMembers('runs:nodes', ['gone']);
+
+      await eventually(async () => expect((await a.runtime.store.find(WORKSPACE, 'poison'))?.record.state).toBe('dead'), {
+        timeoutMs: 10_000,
+      });
+      expect((await a.runtime.store.find(WORKSPACE, 'poison'))?.record.error).toMatchObject({ error: 'RunLostError' });
+    });
+
+    it('a thousand concurrent increments and pushes on two nodes are all there', async () => {
+      const automations: Record<string, Automation> = {
+        count: {
+          events: ['count'],
+          run: async (ask, { payload }) => {
+            await ask({ type: 'context.read', contexts: ['global'] });
+            await ask(increment('n'));
+            await ask({ type: 'context.write', context: 'global', operations: [{ type: 'push', path: ['list'], value: payload.id }] });
+          },
+        },
+      };
+      const a = await node(automations, 'a');
+      await node(automations, 'b');
+
+      const ids = await Promise.all(Array.from({ length: 1000 }, () => a.emit('count')));
+
+      await eventually(async () => expect((await global(a)).n).toBe(1000), { timeoutMs: 50_000, everyMs: 250 });
+      expect(new Set((await global(a)).list)).toEqual(new Set(ids));
+      expect((await global(a)).list).toHaveLength(1000);
+    });
+  });
+}
+
+export const embedded = async () => {
+  const stores = testStores();
+  return { stores, close: async () => stores.cleanUp() };
+};
