@@ -1,7 +1,7 @@
 /** event — how an event is made: name, source, schema, redaction, size. What comes out is ready to be written. */
 import { fault, isFault, toPublicError } from '../shared/errors.ts';
 import { EMIT_TOPIC, EVENT_TYPE_PATTERN, type EventSource, type PrismeEvent } from '../shared/event.ts';
-import { hexId, ulid } from '../shared/ids.ts';
+import { ulid, uuid } from '../shared/ids.ts';
 import { isPlainObject, type JsonObject } from '../shared/json.ts';
 import type { SendOptions } from './contract.ts';
 import { publicIp, redactSecrets } from './redact.ts';
@@ -9,6 +9,8 @@ import { assertNativePayload } from './schemas.ts';
 
 const MAX_TYPE_LENGTH = 300;
 const MAX_ID_LENGTH = 200;
+/** Carriers may keep these fields as lines. */
+const LINE_BREAK = /[\r\n]/;
 
 export interface EventMaker {
   maxBytes: number;
@@ -44,12 +46,15 @@ export function makeEvent(
   let content = contentOf(type, payload);
   const { http: _http, ...given } = { ...inherited, ...options.source } as EventSource;
   const topic = options.topic ?? given.serviceTopic ?? type;
+  for (const name of [options.id, topic, given.workspaceId])
+    if (name !== undefined && LINE_BREAK.test(name))
+      throw fault('InvalidEventError', { message: 'The id, topic and workspace of an event have no line breaks.', data: { event: type } });
   if (topic !== EMIT_TOPIC) assertNativePayload(type, content);
   if (options.redact) content = redactSecrets(content, options.redact);
 
   const source: EventSource = {
     ...given,
-    correlationId: given.correlationId || hexId(),
+    correlationId: given.correlationId || uuid().replaceAll('-', ''),
     ip: publicIp(given.ip),
     serviceTopic: topic,
     host: maker.host,

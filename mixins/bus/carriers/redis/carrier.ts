@@ -3,7 +3,7 @@
  * cursors, lanes), so no Redis consumer group, no pending list, nothing to claim: see docs/protocol.md for why. Works with Redis 6.2 and later.
  */
 import { randomUUID } from 'node:crypto';
-import { fault } from '../../../shared/errors.ts';
+import { fault, isFault } from '../../../shared/errors.ts';
 import {
   type Backlog,
   type Carrier,
@@ -17,8 +17,8 @@ import {
   type StoredDeath,
 } from '../../carrier.ts';
 import { shardOf } from '../../topics.ts';
-import { checkDurability, connect } from './connect.ts';
-import { compare, entriesOf, fieldsOf, type RawEntry } from './entries.ts';
+import { type Client, checkDurability, connect } from './connect.ts';
+import { compare, entriesOf, headOf, type RawEntry } from './entries.ts';
 import { keysOf } from './keys.ts';
 import { openReader, type Reader } from './reader.ts';
 
@@ -64,6 +64,7 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
   let pending: Pending[] = [];
   let unconfirmed = 0;
   let isScheduled = false;
+  /** Length of the whole log when it was last measured, and what this process has written since. */
   let length = 0;
   let measuredAt = Number.NEGATIVE_INFINITY;
   let measuring: Promise<void> | null = null;
@@ -75,73 +76,81 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
     if (isCluster && drafts.some(({ shard }) => shard !== drafts[0]?.shard))
       return Promise.reject(fault('BrokerError', { message: 'On a Redis Cluster events written together belong to one workspace.' }));
     unconfirmed += drafts.length;
-    const written = new Promise<void>((resolve, reject) => {
-      pending.push({ drafts, resolve, reject });
-    }).finally(() => {
-      unconfirmed -= drafts.length;
-    });
     if (!isScheduled) {
       isScheduled = true;
       setImmediate(flush);
     }
-    return within(written);
+    return new Promise<void>((resolve, reject) => {
+      pending.push({ drafts, resolve, reject });
+    });
   }
 
+  /** What one turn of the event loop sends leaves in one packet: one command per shard, in order. */
   async function flush(): Promise<void> {
     isScheduled = false;
     const parts = pending;
     pending = [];
-    if (performance.now() - measuredAt > MEASURE_MS) {
-      measuring ??= measure();
-      if (length >= maxEntries || measuredAt < 0) await measuring;
-    }
-    if (length >= maxEntries) {
-      for (const part of parts) part.reject(fault('BusOverloaded', { data: { maxEntries } }));
-      return;
-    }
-    // What one turn of the event loop wrote leaves in one packet, in order; several drafts of one call stand or fall together.
-    const singles = parts.filter(({ drafts }) => drafts.length === 1);
-    const isMixed = singles.length < parts.length;
-    if (!isCluster && !isMixed) return writeSingles(singles);
-    for (const part of parts) void writeTogether(part);
-  }
-
-  async function writeSingles(parts: Pending[]): Promise<void> {
-    const pipeline = client.pipeline();
-    for (const { drafts } of parts) {
-      const draft = drafts[0] as Draft;
-      pipeline.xadd(keys.log(draft.shard), '*', ...fieldsOf(draft));
-    }
+    const sooner = setTimeout(refuse, timeoutMs, fault('ServiceUnavailable', { message: 'The Redis of the event bus does not answer.' }));
     try {
-      const answers = (await pipeline.exec()) ?? [];
-      parts.forEach((part, i) => {
-        const error = answers[i]?.[0];
-        if (error) part.reject(refusalOf(error));
-        else part.resolve();
-      });
-      length += parts.length;
-    } catch (error) {
-      for (const part of parts) part.reject(refusalOf(error as Error));
-    }
-  }
-
-  async function writeTogether({ drafts, resolve, reject }: Pending): Promise<void> {
-    try {
-      const first = drafts[0] as Draft;
-      if (drafts.length === 1) await client.xadd(keys.log(first.shard), '*', ...fieldsOf(first));
-      else {
-        const transaction = client.multi();
-        for (const draft of drafts) transaction.xadd(keys.log(draft.shard), '*', ...fieldsOf(draft));
-        await transaction.exec();
+      if (performance.now() - measuredAt > MEASURE_MS) {
+        measuring ??= measure();
+        if (length >= maxEntries || measuredAt < 0) await measuring;
       }
-      length += drafts.length;
-      resolve();
+      if (length >= maxEntries) throw fault('BusOverloaded', { data: { maxEntries } });
+      await write(parts);
     } catch (error) {
-      reject(refusalOf(error as Error));
+      refuse(refusalOf(error as Error));
+    } finally {
+      clearTimeout(sooner);
+      for (const { drafts } of parts) unconfirmed -= drafts.length;
+    }
+
+    function refuse(error: Error): void {
+      for (const part of parts) part.reject(error);
+    }
+  }
+
+  async function write(parts: Pending[]): Promise<void> {
+    const args = new Map<number, string[]>();
+    let isWide = false;
+    for (const { drafts } of parts)
+      for (const draft of drafts) {
+        let list = args.get(draft.shard);
+        if (!list) {
+          list = [];
+          args.set(draft.shard, list);
+        }
+        list.push(headOf(draft), draft.body);
+        isWide ||= draft.shard !== (drafts[0] as Draft).shard;
+      }
+    const calls = [...args].map(([shard, list]) => ({ shard, args: [keys.log(shard), String(maxEntries), ...list] as [string, ...string[]] }));
+    const answers = new Map<number, number>();
+    if (isWide) {
+      // Several shards in one call of `sendAll`: all that leaves now stands or falls together.
+      const transaction = client.multi();
+      for (const call of calls) (transaction as unknown as Client).busAppend(...call.args);
+      const results = (await transaction.exec()) ?? [];
+      calls.forEach(({ shard }, i) => {
+        const [error, answer] = results[i] ?? [new Error('no answer')];
+        if (error) throw error;
+        answers.set(shard, Number(answer));
+      });
+    } else
+      await Promise.all(
+        calls.map(async (call) => {
+          answers.set(call.shard, Number(await client.busAppend(...call.args)));
+        }),
+      );
+    for (const { drafts, resolve, reject } of parts) {
+      if (drafts.every(({ shard }) => (answers.get(shard) ?? 0) >= 0)) {
+        length += drafts.length;
+        resolve();
+      } else reject(fault('BusOverloaded', { data: { maxEntries } }));
     }
   }
 
   function refusalOf(cause: Error): Error {
+    if (isFault(cause)) return cause;
     // Redis refuses writes when `maxmemory` is reached and nothing may be evicted.
     if (/^(EXECABORT.*)?OOM|OOM command/.test(cause.message))
       return fault('BusOverloaded', { message: 'The Redis of the event bus is full; retry later.', cause });

@@ -7,6 +7,7 @@ import { fault } from '../../../shared/errors.ts';
 import type { Logger } from '../../carrier.ts';
 
 const SCRIPTS = {
+  busAppend: ['append', 1],
   busBeat: ['beat', 2],
   busLease: ['lease', 5],
   busRenew: ['renew', 1],

@@ -9,36 +9,15 @@ export function compare(a: Position, b: Position): number {
   return Number(ms) - Number(otherMs) || Number(number) - Number(otherNumber);
 }
 
-/** Fields of an entry: i id, t topic, w workspace, b body, g group. Whatever else stands in the stream becomes an unreadable body. */
-export function fieldsOf({ id, topic, workspaceId, group, body }: Draft): string[] {
-  const fields = ['i', id, 't', topic, 'w', workspaceId, 'b', body];
-  if (group) fields.push('g', group);
-  return fields;
-}
+/** Head of an entry: id, workspace, group and topic, a line each (none may contain a line break; the topic comes last). */
+export const headOf = ({ id, workspaceId, group, topic }: Draft): string => `${id}\n${workspaceId}\n${group}\n${topic}`;
 
+/** Fields `h` head and `b` body, in this order. Whatever else stands in the stream becomes an entry with an unreadable body. */
 export function entryOf(shard: number, [position, fields]: RawEntry): Entry {
-  const entry: Entry = { position, shard, id: '', topic: '', workspaceId: '', group: '', body: '' };
-  for (let i = 0; i < fields.length; i += 2) {
-    const value = fields[i + 1] as string;
-    switch (fields[i]) {
-      case 'i':
-        entry.id = value;
-        break;
-      case 't':
-        entry.topic = value;
-        break;
-      case 'w':
-        entry.workspaceId = value;
-        break;
-      case 'b':
-        entry.body = value;
-        break;
-      case 'g':
-        entry.group = value;
-        break;
-    }
-  }
-  return entry;
+  const [name, head, , body] = fields;
+  if (name !== 'h') return { position, shard, id: '', topic: '', workspaceId: '', group: '', body: '' };
+  const [id = '', workspaceId = '', group = '', topic = ''] = (head as string).split('\n');
+  return { position, shard, id, topic, workspaceId, group, body: body ?? '' };
 }
 
 // A trimmed or deleted entry has no fields.

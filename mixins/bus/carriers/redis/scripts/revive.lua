@@ -5,5 +5,5 @@ if #found == 0 then return 0 end
 local fields = {}
 local list = found[1][2]
 for i = 1, #list, 2 do fields[list[i]] = list[i + 1] end
-redis.call('XADD', KEYS[2], '*', 'i', fields.i, 't', fields.t, 'w', fields.w, 'b', fields.b, 'g', ARGV[2])
+redis.call('XADD', KEYS[2], '*', 'h', fields.i .. '\n' .. fields.w .. '\n' .. ARGV[2] .. '\n' .. fields.t, 'b', fields.b)
 return redis.call('XDEL', KEYS[1], ARGV[1])
