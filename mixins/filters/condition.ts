@@ -236,6 +236,14 @@ function present(path: string[], isTruthy: boolean): Test {
   return isTruthy ? (event) => Boolean(valueAt(event, path)) : (event) => (valueAt(event, path) ?? null) !== null;
 }
 
+/** The text a pattern such as `^apikeys\\.` asks values to begin with; null for any other pattern. Far cheaper than an expression, and indexed. */
+export function literalPrefix(field: string, pattern: string): string | null {
+  const found = /^\^((?:[\w -]|\\[^\w\s])+)(\.\*)?(\$)?$/.exec(pattern);
+  // `$` after `.*` also refuses line breaks, which a type cannot hold.
+  if (!found || (found[3] && !(found[2] && field === 'type'))) return null;
+  return (found[1] as string).replace(/\\(.)/g, '$1');
+}
+
 const isKind = <K extends string>(condition: object, key: K): condition is Record<K, any> => Object.hasOwn(condition, key);
 
 /** The condition as a function. @throws SyntaxError (RE2JSSyntaxException) for a regular expression that is not one */
@@ -279,6 +287,8 @@ function compileField(condition: Extract<Condition, { field: string }>): Test {
     case 'wildcard':
       return onText(path, (text) => globMatches(condition.value, text));
     case 'regex': {
+      const literal = literalPrefix(condition.field, condition.value);
+      if (literal !== null) return onText(path, (text) => text.startsWith(literal));
       const pattern = RE2JS.compile(condition.value);
       return onText(path, (text) => pattern.matcher(text).find());
     }

@@ -26,6 +26,7 @@ import { CONTENT_TYPES, type ExportFormat, exportStream } from './export.ts';
 import { type Live, openLive, poll } from './live.ts';
 import { parseSearchBody, readableBy, runSearch, type SearchAnswer } from './search.ts';
 import { eventStream } from './stream.ts';
+import { topicsOf } from './topics.ts';
 import { buildTrace, type Trace } from './trace.ts';
 import { type UsageAnswer, usageOf } from './usage.ts';
 
@@ -112,7 +113,7 @@ const events: ServiceSchema<object, any> = {
           interest: { workspaceId, where: request.where ?? ALWAYS, readable: ability.condition('read', 'events') },
           afterId: ctx.params.headers?.['last-event-id'] ?? request.afterId,
           keepAliveMs: configOf(this.broker).sseKeepAliveMs,
-          recheck: async () => (await this.abilityOf(ctx, workspaceId)).condition('read', 'events'),
+          recheck: async () => (await this.reader(ctx)).ability.condition('read', 'events'),
         });
       },
     },
@@ -277,7 +278,9 @@ const events: ServiceSchema<object, any> = {
     },
     async reader(this: Self, ctx: Call<Named>) {
       const workspaceId = await this.workspaceOf(ctx.params.workspaceId);
-      return { workspaceId, ability: await this.abilityOf(ctx, workspaceId) };
+      const identity = this.identityOf(ctx);
+      const topics = identity.userId ? await topicsOf(this.cache, workspaceId, identity.userId) : [];
+      return { workspaceId, ability: await this.abilityFor(identity, workspaceId, { topics }) };
     },
     async throttle(this: Self, workspaceId: string, count: number): Promise<void> {
       const { rateLimitDisabled, rateEmits, rateEmitsBurst } = configOf(this.broker);

@@ -11,49 +11,14 @@ import type { AuthMethods } from '../../mixins/auth/contract.ts';
 import { type BusMethods, bus } from '../../mixins/bus/bus.mixin.ts';
 import type { Subscription } from '../../mixins/bus/contract.ts';
 import { SECOND } from '../../mixins/shared/clock.ts';
-import type { PrismeEvent } from '../../mixins/shared/event.ts';
-import { isPlainObject } from '../../mixins/shared/json.ts';
 import { type CacheMethods, cache } from '../../mixins/storage/cache/cache.mixin.ts';
-import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
 import type { TopicsAnswer } from './contract.ts';
+import { joinTopic, leaveTopic, type Membership, membershipOf, membersOf, topicsOf } from './topics.ts';
 
 type Self = Service &
   AuthMethods &
   BusMethods &
   CacheMethods & { consumer: Subscription | null; tell(type: string, membership: Membership): Promise<void> };
-
-interface Membership {
-  workspaceId: string;
-  topic: string;
-  userIds: string[];
-}
-
-const topicsKey = (workspaceId: string, userId: string) => `{events:${workspaceId}}:user:${userId}:topics`;
-const membersKey = (workspaceId: string, topic: string) => `{events:${workspaceId}}:topic:${topic}:users`;
-
-export async function joinTopic(store: CacheDriver, { workspaceId, topic, userIds }: Membership): Promise<void> {
-  for (const userId of userIds) await store.addMembers(topicsKey(workspaceId, userId), [topic]);
-  if (userIds.length > 0) await store.addMembers(membersKey(workspaceId, topic), userIds);
-}
-
-export async function leaveTopic(store: CacheDriver, { workspaceId, topic, userIds }: Membership): Promise<void> {
-  for (const userId of userIds) await store.removeMembers(topicsKey(workspaceId, userId), [topic]);
-  if (userIds.length > 0) await store.removeMembers(membersKey(workspaceId, topic), userIds);
-}
-
-const texts = (value: unknown): string[] =>
-  (Array.isArray(value) ? value : value === undefined ? [] : [value]).filter(
-    (item): item is string => typeof item === 'string' && item !== '',
-  );
-
-/** Users a topic event names: `userIds`, `user: { id }`. */
-export function membershipOf({ source, payload }: PrismeEvent): Membership | null {
-  const user = isPlainObject(payload.user) ? payload.user.id : undefined;
-  const userIds = [...texts(payload.userIds), ...texts(user)];
-  return source.workspaceId && typeof payload.topic === 'string' && payload.topic
-    ? { workspaceId: source.workspaceId, topic: payload.topic, userIds }
-    : null;
-}
 
 const PARAMS = { workspaceId: 'string|min:1', topic: 'string|min:1|max:500', userIds: { type: 'array', items: 'string|min:1', max: 1000 } };
 
@@ -68,7 +33,7 @@ const topics: ServiceSchema<object, any> = {
       identity: 'system',
       params: { workspaceId: 'string', userId: 'string' },
       handler(this: Self, ctx: Context<{ workspaceId: string; userId: string }>): Promise<TopicsAnswer> {
-        return this.cache.members(topicsKey(ctx.params.workspaceId, ctx.params.userId));
+        return topicsOf(this.cache, ctx.params.workspaceId, ctx.params.userId);
       },
     },
     members: {
@@ -76,7 +41,7 @@ const topics: ServiceSchema<object, any> = {
       identity: 'system',
       params: { workspaceId: 'string', topic: 'string' },
       handler(this: Self, ctx: Context<{ workspaceId: string; topic: string }>): Promise<string[]> {
-        return this.cache.members(membersKey(ctx.params.workspaceId, ctx.params.topic));
+        return membersOf(this.cache, ctx.params.workspaceId, ctx.params.topic);
       },
     },
     /** Adds users to a topic; durable when answered. */

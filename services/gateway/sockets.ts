@@ -14,7 +14,7 @@ import { parseFilters } from '../../mixins/filters/parse.ts';
 import { HOUR, MINUTE, SECOND } from '../../mixins/shared/clock.ts';
 import { fault, isFault, type PublicError, toPublicError } from '../../mixins/shared/errors.ts';
 import type { PrismeEvent } from '../../mixins/shared/event.ts';
-import { hexId } from '../../mixins/shared/ids.ts';
+import { hexId, shortId } from '../../mixins/shared/ids.ts';
 import { isPlainObject } from '../../mixins/shared/json.ts';
 import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
 import type { Credentials, Resolved } from './contract.ts';
@@ -32,6 +32,8 @@ export interface SocketsOptions {
   sign: IdentityKeys['sign'];
   abilityFor: AuthMethods['abilityFor'];
   systemMeta: AuthMethods['systemMeta'];
+  /** Makes this node (and the others) forget what it knows of a workspace's rights, before they are judged anew. */
+  accessChanged?: AuthMethods['accessChanged'];
   /** Address of the client, proxies considered. Default: the address of the connection. */
   clientIp?: (request: IncomingMessage) => string | undefined;
   limits?: Partial<SocketLimits>;
@@ -401,13 +403,26 @@ export async function attachSockets(options: SocketsOptions): Promise<Sockets> {
 
   // ---- events ------------------------------------------------------------------------------------------------------------------------
 
+  // The hint that rights have changed reaches every node; the cache of rights drops them in the same turn.
+  const hints = broker.createService({
+    name: `gateway.sockets-${shortId(5)}`,
+    events: {
+      'access.changed': ({ params }: { params?: { workspaceId?: unknown } }) => {
+        const workspaceId = params?.workspaceId;
+        if (typeof workspaceId === 'string') setImmediate(() => void refresh(workspaceId));
+      },
+    },
+  } as never);
   const following = await bus.on(
     '*',
     (event) => {
       const room = rooms.get(event.source.workspaceId ?? '');
       if (!room) return;
       // The next event of the workspace waits until the new rights hold.
-      if (CHANGES_RIGHTS(event.type)) return refresh(room.workspaceId).then(() => rooms.deliver(event));
+      if (CHANGES_RIGHTS(event.type)) {
+        options.accessChanged?.(room.workspaceId);
+        return refresh(room.workspaceId).then(() => rooms.deliver(event));
+      }
       if (event.type === 'events.userTopics.joined' || event.type === 'events.userTopics.created')
         return joined(event, room).then(() => rooms.deliver(event));
       rooms.deliver(event);
@@ -423,6 +438,7 @@ export async function attachSockets(options: SocketsOptions): Promise<Sockets> {
     async close() {
       clearInterval(sweeping);
       await following.stop({ drainMs: SECOND });
+      await broker.destroyService(hints).catch(() => {});
       io.disconnectSockets(true);
       await new Promise<void>((resolve) => {
         io.engine.close();

@@ -1,5 +1,5 @@
 /** elasticsearch.query — Condition → Elasticsearch query, over the facts of elasticsearch.document.ts. */
-import { isMoment, isNumeric, momentOf, parseText, pathOf, type Scalar } from '../../../filters/condition.ts';
+import { isMoment, isNumeric, literalPrefix, momentOf, parseText, pathOf, type Scalar } from '../../../filters/condition.ts';
 import { fault } from '../../../shared/errors.ts';
 import type { Condition } from '../contract.ts';
 import { sortableNumber, textFact } from './elasticsearch.document.ts';
@@ -84,6 +84,8 @@ function hasOpenAlternatives(body: string): boolean {
 const escapeRegex = (text: string) => text.replace(/[.?+*|{}[\]()"\\#@&<>~^$]/g, '\\$&');
 
 function fieldQuery(condition: FieldCondition): Query {
+  const literal = condition.op === 'regex' ? literalPrefix(condition.field, condition.value) : null;
+  if (literal !== null) return fieldQuery({ field: condition.field, op: 'prefix', value: literal });
   const path = pathOf(condition.field);
   const field = path.join('.');
   const isTime = isMoment(path);

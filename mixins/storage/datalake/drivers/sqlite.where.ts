@@ -2,7 +2,17 @@
  * sqlite.where — Condition → SQL over the tables of sqlite.engine.ts. Fields with a column of their own use it; other fields are read from the
  * JSON body; what SQL cannot say exactly (lists, patterns inside the body) is answered by the same function that memory uses.
  */
-import { compile, isMoment, isNumeric, momentOf, parseText, pathOf, type Scalar, type Test } from '../../../filters/condition.ts';
+import {
+  compile,
+  isMoment,
+  isNumeric,
+  literalPrefix,
+  momentOf,
+  parseText,
+  pathOf,
+  type Scalar,
+  type Test,
+} from '../../../filters/condition.ts';
 import type { Condition } from '../contract.ts';
 
 export type SqlValue = string | number | null;
@@ -89,6 +99,8 @@ export function sqlOf(condition: Condition, build: Build): string {
   if ('not' in condition) return `(NOT coalesce(${sqlOf(condition.not, build)}, 0))`;
   if ('text' in condition) return textSql(condition.text, build);
   if (condition.op === 'ne') return `(NOT coalesce(${sqlOf({ ...condition, op: 'eq' }, build)}, 0))`;
+  const literal = condition.op === 'regex' ? literalPrefix(condition.field, condition.value) : null;
+  if (literal !== null) return sqlOf({ field: condition.field, op: 'prefix', value: literal }, build);
   const own = columnOf(condition.field);
   if (!own) return bodySql(condition, build);
   if (!own.loose) return columnSql(own, condition, build);
