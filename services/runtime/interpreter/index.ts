@@ -73,3 +73,8 @@ export interface RunResult {
 
 /** Runs to the end. @throws the fault that ended the run, with `data.place` and, for events, the innermost frame */
 export type RunAutomation = (input: RunInput) => Promise<RunResult>;
+
+export { structureOf } from './compile.ts';
+export { instructions } from './instructions/index.ts';
+export { compileWorkspace, runAutomation } from './interpreter.ts';
+export { DEFAULT_RUN_LIMITS } from './limits.ts';

@@ -1,0 +1,123 @@
+/** assign — writing a variable: a local one, a path of a persisted context, an identity, the configuration, or the HTTP answer. */
+import { fault } from '../../../mixins/shared/errors.ts';
+import { isPlainObject, type JsonObject, readPath } from '../../../mixins/shared/json.ts';
+import type { PathTemplate } from '../expressions/index.ts';
+import { CONTEXT_NAMES, type ContextName, type ContextOperation, type Effect, isLiveStream } from './effects.ts';
+import { BIT, type Frame, maskOf } from './frame.ts';
+import type { MaybeAsync } from './signals.ts';
+import { copy, type LocalOperation, writeLocal } from './writes.ts';
+
+export type WriteType = 'replace' | 'merge' | 'push';
+const isContext = (name: unknown): name is ContextName => CONTEXT_NAMES.includes(name as ContextName);
+
+/** Contexts needed before `path` can be written: those its computed parts read. */
+export const pathMask = (path: PathTemplate): number => maskOf(path.roots);
+
+function localOperation(type: WriteType, append: boolean, value: unknown): LocalOperation {
+  if (append && type === 'merge' && Array.isArray(value)) return { type: 'concat', value };
+  if (append || type === 'push') return { type: 'push', value };
+  return { type, value };
+}
+
+function contextOperations(keys: (string | number)[], operation: LocalOperation, lifespanS: number | undefined): ContextOperation[] {
+  const more = lifespanS === undefined ? {} : { lifespanS };
+  if (operation.type === 'concat') return (operation.value as unknown[]).map((value) => ({ type: 'push', path: keys, value, ...more }));
+  return [{ ...operation, path: keys, ...more } as ContextOperation];
+}
+
+/** Refuses to write below a text or number, as locals do. */
+function assertContainer(document: JsonObject, path: (string | number)[], name: string): void {
+  for (let n = 1; n < path.length; n++) {
+    const value = readPath(document, path.slice(0, n));
+    if (value === undefined || value === null) return;
+    if (typeof value !== 'object')
+      throw fault('InvalidInstructionError', {
+        message: `Invalid set instruction: '${[name, ...path.slice(0, n)].join('.')}' is a ${typeof value} and cannot hold '${String(path[n])}'.`,
+        data: { variable: [name, ...path].join('.') },
+      });
+  }
+}
+
+/** Sets the variable at `keys`. */
+export function assign(
+  frame: Frame,
+  keys: (string | number)[],
+  append: boolean,
+  type: WriteType,
+  given: unknown,
+  lifespanS?: number,
+): MaybeAsync<void> {
+  const [root, ...rest] = keys as [string, ...(string | number)[]];
+  if (root === '$http' && rest.length === 0 && Object.hasOwn(frame.locals, '$http')) return answerHttp(frame, given);
+  const operation = localOperation(type, append, copy(given));
+  if (isContext(root)) return writeContext(frame, root, rest, operation, lifespanS);
+  if (root === 'config') return writeConfig(frame, rest, operation);
+  writeLocal(frame.locals, keys, operation);
+}
+
+async function answerHttp(frame: Frame, given: unknown): Promise<void> {
+  if (!isPlainObject(given))
+    throw fault('InvalidInstructionError', {
+      message: 'Invalid set instruction: $http takes an object with status, headers, chunk or sseKeepAlive.',
+    });
+  await frame.perform({ type: 'http', message: given as (Effect & { type: 'http' })['message'] });
+}
+
+async function writeContext(
+  frame: Frame,
+  name: ContextName,
+  path: (string | number)[],
+  operation: LocalOperation,
+  lifespanS?: number,
+): Promise<void> {
+  if (isLiveStream((operation as { value?: unknown }).value))
+    throw fault('InvalidInstructionError', { message: 'A stream cannot be kept in a context.' });
+  if (operation.type !== 'delete' && path.length === 1 && path[0] === 'id' && (name === 'user' || name === 'session')) {
+    const value = (operation as { value: unknown }).value;
+    if (typeof value !== 'string' || value === '') throw fault('InvalidInstructionError', { message: `${name}.id must be a text.` });
+    return frame.switchIdentity(`${name}.id`, value);
+  }
+  if (path.length === 0 && operation.type === 'replace' && !isPlainObject(operation.value))
+    throw fault('InvalidInstructionError', { message: `Invalid set instruction: '${name}' must stay an object.` });
+  if (path.length > 1) {
+    await frame.ensure(BIT[name]);
+    assertContainer(frame.get(name) as JsonObject, path, name);
+  }
+  await frame.write(name, contextOperations(path, operation, lifespanS));
+}
+
+/** Own automation sees it at once; in an app instance it is kept in the instance's configuration too. */
+async function writeConfig(frame: Frame, path: (string | number)[], operation: LocalOperation): Promise<void> {
+  const holder: JsonObject = { config: copy(frame.config) };
+  writeLocal(holder, ['config', ...path], operation);
+  frame.changeConfig(isPlainObject(holder.config) ? holder.config : {});
+  if (frame.model.instance === '') return;
+  await frame.perform({ type: 'config.write', operations: contextOperations(path, operation, undefined) });
+}
+
+export async function remove(frame: Frame, keys: (string | number)[]): Promise<void> {
+  const [root, ...rest] = keys as [string, ...(string | number)[]];
+  if (isContext(root)) {
+    await frame.write(root, [{ type: 'delete', path: rest }]);
+  } else if (root === 'config') await writeConfig(frame, rest, { type: 'delete' });
+  else writeLocal(frame.locals, keys, { type: 'delete' });
+}
+
+/** `global.n = global.n + by` as one atomic step; falls back to replacing when either side is no number. */
+export async function increment(frame: Frame, keys: (string | number)[], by: unknown, sign: 1 | -1): Promise<void> {
+  const [root, ...rest] = keys as [ContextName, ...(string | number)[]];
+  await frame.ensure(BIT[root]);
+  const before = readPath(frame.get(root), rest);
+  const isCounter =
+    (before === undefined || before === null || typeof before === 'number') && typeof by === 'number' && Number.isFinite(by);
+  if (isCounter) {
+    if (before === null) await frame.write(root, [{ type: 'replace', path: rest, value: sign * (by as number) }]);
+    else {
+      assertContainer(frame.get(root) as JsonObject, rest, root);
+      await frame.write(root, [{ type: 'increment', path: rest, by: sign * (by as number) }]);
+    }
+    return;
+  }
+  const value = sign === 1 ? (before as number) + (by as number) : (before as number) - (by as number);
+  await assign(frame, keys, false, 'replace', value);
+}

@@ -1,0 +1,276 @@
+/**
+ * frame — one automation being executed: its variables, the contexts it shares with the rest of the run, and its way to the world.
+ * Reading is synchronous: what an instruction may read is loaded before it starts (`ensure`).
+ */
+import { fault } from '../../../mixins/shared/errors.ts';
+import type { JsonObject } from '../../../mixins/shared/json.ts';
+import type { Env, Scope } from '../expressions/index.ts';
+import {
+  CONTEXT_NAMES,
+  type ContextName,
+  type ContextOperation,
+  type Effect,
+  type Frame as FramePlace,
+  type RunIdentity,
+  type World,
+} from './effects.ts';
+import type { RunModel } from './index.ts';
+import type { Budget } from './limits.ts';
+import type { CompiledAutomation } from './model.ts';
+
+/** Bit of each context in a mask. */
+export const BIT: Record<ContextName, number> = { global: 1, user: 2, session: 4, socket: 8, run: 16 };
+export const ALL_CONTEXTS = 31;
+
+export const maskOf = (roots: Iterable<string>): number => {
+  let mask = 0;
+  for (const root of roots) mask |= root === '*' ? ALL_CONTEXTS : (BIT[root as ContextName] ?? 0);
+  return mask;
+};
+
+/** Contexts of one identity: shared by an automation and those it calls, replaced when it switches. */
+export interface IdentityView {
+  identity: RunIdentity;
+  user: JsonObject | null;
+  session: JsonObject | null;
+}
+
+/** What all automations of a run share. */
+export interface RunState {
+  world: World;
+  budget: Budget;
+  env: Env;
+  shared: { global: JsonObject | null; socket: JsonObject | null; run: JsonObject | null };
+  /** Fields of `run` that are known from the start. */
+  known: JsonObject;
+  /** `global.*` of a model over the stored document, made again when the document changes. */
+  globals: WeakMap<RunModel, { of: JsonObject | null; view: JsonObject }>;
+}
+
+/** Numbers the effects of one branch, in order. */
+export interface Branch {
+  prefix: string;
+  next: number;
+}
+
+export type Locals = Record<string, unknown>;
+
+export interface FrameOptions {
+  run: RunState;
+  model: RunModel;
+  automation: CompiledAutomation;
+  locals: Locals;
+  view: { current: IdentityView };
+  branch: Branch;
+  depth: number;
+  /** `trigger` and others that differ per automation. */
+  runFields: JsonObject;
+}
+
+export class Frame implements Scope {
+  readonly run: RunState;
+  readonly model: RunModel;
+  readonly automation: CompiledAutomation;
+  readonly locals: Locals;
+  /** Shared by the branches of one automation: a switch of identity concerns them all. */
+  readonly view: { current: IdentityView };
+  readonly branch: Branch;
+  readonly depth: number;
+  readonly runFields: JsonObject;
+  /** `config` as this automation has changed it. */
+  private ownConfig: { value: JsonObject | null };
+  private throttled: { ms: number };
+
+  constructor(options: FrameOptions, from?: Frame) {
+    this.run = options.run;
+    this.model = options.model;
+    this.automation = options.automation;
+    this.locals = options.locals;
+    this.view = options.view;
+    this.branch = options.branch;
+    this.depth = options.depth;
+    this.runFields = options.runFields;
+    this.ownConfig = from?.ownConfig ?? { value: null };
+    this.throttled = from?.throttled ?? { ms: 0 };
+  }
+
+  /** The same automation in a branch of its own. Shares the variables, unless it gets names of its own. */
+  fork(branch: Branch, locals: Locals = this.locals): Frame {
+    return new Frame(
+      {
+        run: this.run,
+        model: this.model,
+        automation: this.automation,
+        locals,
+        view: this.view,
+        branch,
+        depth: this.depth,
+        runFields: this.runFields,
+      },
+      this,
+    );
+  }
+
+  /** Keys `<here>.0`, `<here>.1`, … for branches that run side by side. */
+  forkPoint(): (index: number) => Branch {
+    const point = `${this.branch.prefix}${this.branch.next++}`;
+    return (index) => ({ prefix: `${point}.${index}.`, next: 0 });
+  }
+
+  get throttledMs(): number {
+    return this.throttled.ms;
+  }
+
+  get place(): FramePlace {
+    const { appSlug, instance } = this.model;
+    return {
+      automationSlug: this.automation.slug,
+      instance,
+      ...(appSlug ? { appSlug } : {}),
+      depth: this.depth,
+      identity: this.view.current.identity,
+    };
+  }
+
+  async perform(effect: Effect): Promise<unknown> {
+    const key = `${this.branch.prefix}${this.branch.next++}`;
+    const result = await this.run.world.perform({ key, effect, frame: this.place });
+    this.run.budget.rested();
+    return result;
+  }
+
+  /** Takes tokens of the workspace's bucket, sleeping when there are none. */
+  async throttle(bucket: 'automations' | 'emits' | 'fetchs' | 'repeats', tokens = 1): Promise<void> {
+    const slept = await this.perform({ type: 'throttle', bucket, tokens });
+    if (typeof slept === 'number') this.throttled.ms += slept;
+  }
+
+  // Contexts
+
+  private loadedMask(): number {
+    const { shared } = this.run;
+    const { current } = this.view;
+    return (shared.global ? 1 : 0) | (current.user ? 2 : 0) | (current.session ? 4 : 0) | (shared.socket ? 8 : 0) | (shared.run ? 16 : 0);
+  }
+
+  /** Whether every context of `mask` can be read now. */
+  has(mask: number): boolean {
+    return (mask & ~this.loadedMask()) === 0;
+  }
+
+  /** Loads what is missing of `mask`, in one go. */
+  async ensure(mask: number): Promise<void> {
+    const missing = mask & ~this.loadedMask();
+    if (missing === 0) return;
+    const names = CONTEXT_NAMES.filter((name) => missing & BIT[name]);
+    const { current } = this.view;
+    const documents = (await this.perform({ type: 'context.read', contexts: names })) as Record<string, JsonObject | undefined>;
+    for (const name of names) this.keep(name, documents?.[name] ?? {}, current);
+  }
+
+  private keep(name: ContextName, document: JsonObject, view: IdentityView): void {
+    if (name === 'user' || name === 'session') view[name] = document;
+    else this.run.shared[name] = document;
+  }
+
+  /** After a pause: what other runs wrote meanwhile is read again when it is needed. */
+  forgetContexts(): void {
+    const { shared } = this.run;
+    shared.global = null;
+    shared.socket = null;
+    shared.run = null;
+    this.view.current.user = null;
+    this.view.current.session = null;
+  }
+
+  async write(name: ContextName, operations: ContextOperation[]): Promise<void> {
+    const { current } = this.view;
+    const document = (await this.perform({ type: 'context.write', context: name, operations })) as JsonObject | null | undefined;
+    this.keep(name, document ?? {}, current);
+  }
+
+  async switchIdentity(field: 'user.id' | 'session.id', value: string): Promise<void> {
+    const { identity } = this.view.current;
+    if ((field === 'user.id' ? identity.userId : identity.sessionId) === value) return;
+    const next = (await this.perform({ type: 'identity.switch', field, value })) as RunIdentity;
+    this.view.current = { identity: next, user: null, session: null };
+  }
+
+  // Variables
+
+  get config(): JsonObject {
+    return this.ownConfig.value ?? this.model.config;
+  }
+
+  changeConfig(value: JsonObject): void {
+    this.ownConfig.value = value;
+  }
+
+  get(name: string): unknown {
+    switch (name) {
+      case 'global':
+        return this.globalView();
+      case 'session':
+        return this.sessionView();
+      case 'user':
+        return this.userView();
+      case 'run':
+        return this.runView();
+      case 'socket':
+        return this.run.shared.socket ?? {};
+      case 'config':
+        return this.config;
+      case 'secret':
+        return this.model.secrets;
+      case '$workspace':
+        return this.model.workspace.source;
+      default:
+        return Object.hasOwn(this.locals, name) ? this.locals[name] : undefined;
+    }
+  }
+
+  private globalView(): JsonObject {
+    const stored = this.run.shared.global;
+    const known = this.run.globals.get(this.model);
+    if (known && known.of === stored) return known.view;
+    const view = { ...stored, ...this.model.computedGlobals };
+    this.run.globals.set(this.model, { of: stored, view });
+    return view;
+  }
+
+  private sessionView(): JsonObject {
+    const { identity, session } = this.view.current;
+    return identity.sessionId === undefined ? { ...session } : { ...session, id: identity.sessionId };
+  }
+
+  private userView(): JsonObject {
+    const { identity, user } = this.view.current;
+    const { userId, email, authData, role } = identity;
+    const view: JsonObject = { ...user };
+    if (userId !== undefined) view.id = userId;
+    if (email !== undefined) view.email = email;
+    if (authData !== undefined) view.authData = authData;
+    if (role !== undefined) view.role = role;
+    return view;
+  }
+
+  private runView(): JsonObject {
+    const { known, shared, world } = this.run;
+    return {
+      ...shared.run,
+      ...known,
+      ...this.runFields,
+      depth: this.depth,
+      date: new Date(world.now()).toISOString(),
+      automationSlug: this.automation.slug,
+    };
+  }
+}
+
+/** Names that are not local variables. */
+const RESERVED = new Set(['global', 'user', 'session', 'socket', 'run', 'config', 'secret', '$workspace']);
+export const isReserved = (name: string): boolean => RESERVED.has(name);
+
+export const noVariable = (name: unknown): never => {
+  throw fault('InvalidInstructionError', { message: `A variable name is expected, not ${name === null ? 'null' : typeof name}.` });
+};

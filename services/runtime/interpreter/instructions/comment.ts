@@ -1,0 +1,10 @@
+/** comment — says something to the reader. */
+import { defineInstruction } from '../instruction.ts';
+
+export const comment = defineInstruction({
+  name: 'comment',
+  summary: 'Text for the reader; never evaluated.',
+  schema: { type: 'string' },
+  examples: [{ title: 'explains', source: '- comment: The token lives for an hour.' }],
+  compile: () => ({ run: () => undefined }),
+});

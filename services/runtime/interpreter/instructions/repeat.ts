@@ -1,0 +1,227 @@
+/** repeat — a block once for each item, one after the other or in batches. */
+import { fault } from '../../../../mixins/shared/errors.ts';
+import { isPlainObject } from '../../../../mixins/shared/json.ts';
+import type { Expression, Template } from '../../expressions/index.ts';
+import { isLiveStream, type LiveStream } from '../effects.ts';
+import { type Frame, type Locals, maskOf } from '../frame.ts';
+import { type Block, defineInstruction, object } from '../instruction.ts';
+import { isPromise, type MaybeAsync, type Outcome } from '../signals.ts';
+import { copy } from '../writes.ts';
+
+/** Turns paid for at once from the workspace's bucket. */
+const TURNS_PER_TOKEN_CALL = 500;
+
+interface Loop {
+  block: Block;
+  engine: { block(block: Block, frame: Frame): MaybeAsync<Outcome> };
+  until: { template: Template; condition: Expression | null } | null;
+}
+
+/** Items of a value; undefined for a stream, which is read at its own pace. */
+function itemsOf(on: unknown): unknown[] {
+  if (Array.isArray(on)) return on;
+  if (typeof on === 'string') return Array.from(on);
+  if (on instanceof Uint8Array) return Array.from(on);
+  if (isPlainObject(on)) return Object.keys(on).map((key) => ({ key, value: on[key] }));
+  return [];
+}
+
+/** `break` with scope repeat ends this loop and no more. */
+const afterLoop = (outcome: Outcome): Outcome => (outcome?.scope === 'repeat' ? undefined : outcome);
+
+function enter(frame: Frame, item: unknown, index: number): void {
+  frame.locals['item'] = copy(item);
+  frame.locals['$index'] = index;
+}
+
+/** What a nested loop must not destroy. */
+function remember(locals: Locals): () => void {
+  const had = Object.hasOwn(locals, 'item');
+  const { item } = locals;
+  const outerIndex = locals['$index'];
+  const hadIndex = Object.hasOwn(locals, '$index');
+  return () => {
+    if (had) {
+      locals['item'] = item;
+      if (hadIndex) locals['$index'] = outerIndex;
+    } else delete locals['item'];
+  };
+}
+
+export const repeat = defineInstruction({
+  name: 'repeat',
+  summary:
+    'Runs a block for each item of `on` (list, object as {key, value}, text by character, stream by chunk), or `until` times. Inside, `item` is the current one and `$index` its number from 0; an outer loop finds its own again afterwards.',
+  schema: object(
+    {
+      on: { description: 'A list, object, text or stream.' },
+      until: {
+        description:
+          'A count of turns; with `on` the largest. Any other text is a condition: the loop ends after the turn in which it is true.',
+      },
+      do: { $ref: '#/block', description: '`break` ends the automation; `break: { scope: repeat }` only the loop.' },
+      batch: object({
+        size: { type: 'number', description: 'Turns at the same time.' },
+        interval: { type: 'number', description: 'Milliseconds between batches.' },
+      }),
+    },
+    { required: ['do'] },
+  ),
+  examples: [
+    {
+      title: 'adds up a list',
+      source: "- repeat:\n    on: '{{body.prices}}'\n    do: [{ set: { name: total, value: '{% {{total}} + {{item}} %}' } }]",
+    },
+  ],
+  compile(args, context) {
+    const given = isPlainObject(args) ? args : {};
+    if (!isPlainObject(args)) context.warn('InvalidInstructionError', 'repeat takes an object with on or until, and do.');
+    const on = given.on === undefined ? null : context.template(given.on, 'on');
+    const untilTemplate = given.until === undefined ? null : context.template(given.until, 'until');
+    const isCondition = typeof given.until === 'string' && !/^\s*\d*\s*$/.test(given.until) && !/^\{\{[^{}]*\}\}$/.test(given.until.trim());
+    const condition = isCondition ? context.condition(given.until as string, 'until') : null;
+    const batch = isPlainObject(given.batch) || typeof given.batch === 'string' ? context.template(given.batch, 'batch') : null;
+    const block = context.block(given.do, 'do');
+    const loop: Loop = { block, engine: context.engine, until: untilTemplate && { template: untilTemplate, condition } };
+    const mask = maskOf([...(on?.roots ?? []), ...(untilTemplate?.roots ?? []), ...(condition?.roots ?? []), ...(batch?.roots ?? [])]);
+    return {
+      mask,
+      deepMask: block.deepMask,
+      run(frame): MaybeAsync<Outcome> {
+        const { env } = frame.run;
+        const value = on?.evaluate(frame, env);
+        const isOpen = condition !== null;
+        const until = !isOpen && untilTemplate ? Number(untilTemplate.evaluate(frame, env)) : Number.NaN;
+        if (isLiveStream(value)) return overStream(loop, value, frame, until);
+        const { maxTurns } = frame.run.budget.limits;
+        const items = on ? itemsOf(value) : null;
+        let turns = items ? items.length : isOpen ? maxTurns + 1 : until;
+        if (items && until > 0) turns = Math.min(turns, until);
+        if (!(turns > 0)) return undefined;
+        turns = Math.floor(turns);
+        if (!isOpen && turns > maxTurns)
+          throw fault('LimitExceededError', {
+            message: `A loop may have ${maxTurns} turns, this one has ${turns}.`,
+            data: { limit: 'maxTurns', max: maxTurns },
+          });
+        const { size, interval } = (batch?.evaluate(frame, env) ?? {}) as { size?: unknown; interval?: unknown };
+        if (Number(size) > 1) return inBatches(loop, items, turns, Number(size), Number(interval) || 0, frame);
+        return oneByOne(loop, items, turns, frame);
+      },
+    };
+  },
+});
+
+/** Stays synchronous until a turn has to wait. */
+function oneByOne(loop: Loop, items: unknown[] | null, turns: number, frame: Frame): MaybeAsync<Outcome> {
+  const restore = remember(frame.locals);
+  let paid = TURNS_PER_TOKEN_CALL;
+  const { condition } = loop.until ?? {};
+  const { maxTurns } = frame.run.budget.limits;
+
+  const ends = (outcome: Outcome, index: number): Outcome | 'go on' | 'stop' => {
+    if (outcome) return outcome.scope === 'repeat' ? 'stop' : outcome;
+    if (condition) {
+      if (condition.evaluate(frame, frame.run.env)) return 'stop';
+      if (index + 1 >= maxTurns)
+        throw fault('LimitExceededError', { message: `A loop may have ${maxTurns} turns.`, data: { limit: 'maxTurns', max: maxTurns } });
+    }
+    return 'go on';
+  };
+  const from = (start: number): MaybeAsync<Outcome> => {
+    for (let index = start; index < turns; index++) {
+      if (index >= paid) return pay(index);
+      enter(frame, items ? items[index] : index, index);
+      const outcome = loop.engine.block(loop.block, frame);
+      if (isPromise(outcome)) return rest(outcome, index);
+      const end = ends(outcome, index);
+      if (end !== 'go on') return finish(end === 'stop' ? undefined : end);
+    }
+    return finish(undefined);
+  };
+  const finish = (outcome: Outcome): Outcome => {
+    restore();
+    return outcome;
+  };
+  const pay = async (index: number): Promise<Outcome> => {
+    await frame.throttle('repeats', Math.min(TURNS_PER_TOKEN_CALL, turns - index));
+    paid += TURNS_PER_TOKEN_CALL;
+    return from(index);
+  };
+  const rest = async (pending: Promise<Outcome>, start: number): Promise<Outcome> => {
+    let outcome = await pending;
+    for (let index = start; ; ) {
+      const end = ends(outcome, index);
+      if (end !== 'go on') return finish(end === 'stop' ? undefined : end);
+      if (++index >= turns) return finish(undefined);
+      if (index >= paid) {
+        await frame.throttle('repeats', Math.min(TURNS_PER_TOKEN_CALL, turns - index));
+        paid += TURNS_PER_TOKEN_CALL;
+      }
+      enter(frame, items ? items[index] : index, index);
+      outcome = await loop.engine.block(loop.block, frame);
+    }
+  };
+  try {
+    const outcome = from(0);
+    return isPromise(outcome)
+      ? outcome.catch((error) => {
+          restore();
+          throw error;
+        })
+      : outcome;
+  } catch (error) {
+    restore();
+    throw error;
+  }
+}
+
+/** Turns of a batch run side by side, each with names of its own over shared values. */
+async function inBatches(
+  loop: Loop,
+  items: unknown[] | null,
+  turns: number,
+  size: number,
+  interval: number,
+  frame: Frame,
+): Promise<Outcome> {
+  for (let start = 0; start < turns; start += size) {
+    if (start > 0 && interval > 0) await frame.perform({ type: 'sleep', ms: interval });
+    const count = Math.min(size, turns - start);
+    if (start > 0 || turns > TURNS_PER_TOKEN_CALL) await frame.throttle('repeats', count);
+    const branch = frame.forkPoint();
+    const outcomes = await Promise.allSettled(
+      Array.from({ length: count }, async (_, n) => {
+        const index = start + n;
+        const own = frame.fork(branch(n), { ...frame.locals, item: copy(items ? items[index] : index), $index: index });
+        return loop.engine.block(loop.block, own);
+      }),
+    );
+    let ended: Outcome;
+    for (const outcome of outcomes) {
+      if (outcome.status === 'rejected') throw outcome.reason;
+      ended ??= outcome.value;
+    }
+    if (ended) return afterLoop(ended);
+  }
+  return undefined;
+}
+
+async function overStream(loop: Loop, stream: LiveStream, frame: Frame, until: number): Promise<Outcome> {
+  const restore = remember(frame.locals);
+  let index = 0;
+  try {
+    for await (const chunk of stream) {
+      frame.run.budget.rested();
+      if (index > 0 && index % TURNS_PER_TOKEN_CALL === 0) await frame.throttle('repeats', TURNS_PER_TOKEN_CALL);
+      enter(frame, chunk, index++);
+      const outcome = await loop.engine.block(loop.block, frame);
+      if (outcome) return afterLoop(outcome);
+      if (loop.until?.condition?.evaluate(frame, frame.run.env) || (until > 0 && index >= until)) return undefined;
+    }
+    return undefined;
+  } finally {
+    restore();
+    await stream.cancel();
+  }
+}
