@@ -92,8 +92,9 @@ export function createPlatform({ broker, auth, bus, cache, sessions, models, mod
           message: 'Only an app instance can change its configuration; a workspace has PATCH /config.',
         });
       const { root } = await models.get(request.workspaceId);
-      const top = frame.instance.split('.')[0] as string;
-      const written = ((root.workspace.source.imports[top] as { config?: unknown } | undefined)?.config ?? {}) as object;
+      // Inside an app's own instances there is nothing of this workspace to change: the run alone sees it.
+      if (!root.child(frame.instance)) return null;
+      const written = ((root.workspace.source.imports[frame.instance] as { config?: unknown } | undefined)?.config ?? {}) as object;
       const before = JSON.stringify(written);
       const config = applyLocally(
         structuredClone(written),
@@ -104,7 +105,7 @@ export function createPlatform({ broker, auth, bus, cache, sessions, models, mod
       const { userId, sessionId } = request.identity;
       await broker.call(
         'appInstances.configure',
-        { workspaceId: request.workspaceId, slug: top, body: config },
+        { workspaceId: request.workspaceId, slug: frame.instance, body: config },
         {
           meta: auth.delegatedMeta({
             workspaceId: request.workspaceId,

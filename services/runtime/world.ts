@@ -266,7 +266,9 @@ export function createWorld(options: WorldOptions): RunWorld {
         const model = modelAt(frame.instance);
         redactor.add(secretArguments(model, effect.report.slug, effect.report.payload));
         if (model) redactor.add(model.secretTexts);
-        return tell(events.executed(request, frame, model, effect.report, key, redactor));
+        // The run's clock stands still between effects; its owner wants to know how long it really took.
+        const duration = Math.max(effect.report.duration, now() - Date.parse(effect.report.startedAt));
+        return tell(events.executed(request, frame, model, { ...effect.report, duration }, key, redactor));
       }
       case 'error':
         return tell(events.error(request, frame, effect.error, key, redactor));

@@ -36,7 +36,9 @@ export function signAws(
   const day = time.slice(0, 8);
   const payloadHash = sha256(request.body);
   const signed: Record<string, string> = {
-    ...Object.fromEntries(Object.entries(request.headers).filter(([name]) => name === 'content-type' || name.startsWith('x-amz-'))),
+    ...Object.fromEntries(
+      Object.entries(request.headers).filter(([name]) => name === 'content-type' || name === 'range' || name.startsWith('x-amz-')),
+    ),
     host: request.url.host,
     'x-amz-date': time,
     'x-amz-content-sha256': payloadHash,
