@@ -12,38 +12,54 @@ import {
   type BigIntStats,
   closeSync,
   constants,
-  fsyncSync,
+  fstatSync,
   lstatSync,
   mkdirSync,
   openSync,
-  readdirSync,
   readFileSync,
   realpathSync,
   renameSync,
-  rmdirSync,
   rmSync,
-  statSync,
   unlinkSync,
-  writeFileSync,
 } from 'node:fs';
 import { copyFile, type FileHandle, open, readdir, readFile, rm } from 'node:fs/promises';
-import { dirname, join, sep } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
+import { dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { LRUCache } from 'lru-cache';
-import { HOUR } from '../../../shared/clock.ts';
 import { fault } from '../../../shared/errors.ts';
 import { compareText } from '../../order.ts';
 import type { FileInfo, FilesDriver, WriteOptions } from '../contract.ts';
 import { checkArea, checkKey, checkPrefix } from '../keys.ts';
+import {
+  countFiles,
+  flushFolder,
+  flushFolders,
+  folderInTheWay,
+  isAbsence,
+  isFolderInTheWay,
+  isInside,
+  isKey,
+  makeFolder,
+  nearestFolder,
+  openLock,
+  pruneFolders,
+  sweepTemporary,
+} from './fs-folders.ts';
+import { mayHaveType, noteType, typedNames, typeFile, typeOf } from './fs-types.ts';
 
 const READ_FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW;
 const PARALLEL = 16;
+/** Files up to this size are hashed in one go, on the calling thread. */
+const SMALL_BYTES = 128n * 1024n;
+/** Files of a listing between two turns of the event loop. */
+const TURN = 50;
 /** Two writes within one tick of the file system's clock look alike; a fresh file is hashed again rather than believed. */
 const CLOCK_TICK_MS = 50;
 
 type Hashed = { stamp: string; etag: string };
+type Hashing = { stat: BigIntStats; etag: string };
 
 export function fsFiles(folder: string, area: string): FilesDriver {
   checkArea(area);
@@ -58,8 +74,8 @@ export function fsFiles(folder: string, area: string): FilesDriver {
   const hashes = new LRUCache<string, Hashed>({ max: 50_000 });
 
   const pathOf = (key: string) => join(base, key);
-  const infoOf = (key: string, stat: BigIntStats, etag: string): FileInfo => {
-    const contentType = typeOf(join(types, key), etag);
+  const infoOf = (key: string, stat: BigIntStats, etag: string, isTyped = true): FileInfo => {
+    const contentType = isTyped ? typeOf(join(types, key), etag) : undefined;
     return { key, size: Number(stat.size), etag, modifiedAt: Number(stat.mtimeMs), ...(contentType ? { contentType } : {}) };
   };
 
@@ -160,8 +176,8 @@ export function fsFiles(folder: string, area: string): FilesDriver {
     }
   }
 
-  /** Keys under a folder, in code-point order; nothing of the files themselves is read. */
-  async function* keysUnder(prefix: string): AsyncGenerator<string> {
+  /** Keys under a folder, in code-point order, and whether a content type may be noted; nothing of the files themselves is read. */
+  async function* keysUnder(prefix: string): AsyncGenerator<{ key: string; isTyped: boolean }> {
     if (!isInside(base, join(base, prefix))) return;
     let entries: { name: string; isFolder: boolean }[];
     try {
@@ -174,10 +190,11 @@ export function fsFiles(folder: string, area: string): FilesDriver {
     }
     // A folder sorts as `name/`, its place among the full keys: `a-b` comes before `a/b`.
     entries.sort((a, b) => compareText(a.isFolder ? `${a.name}/` : a.name, b.isFolder ? `${b.name}/` : b.name));
+    const typed = typedNames(types, prefix);
     for (const { name, isFolder } of entries) {
       const key = prefix ? `${prefix}/${name}` : name;
       if (isFolder) yield* keysUnder(key);
-      else if (isKey(key)) yield key;
+      else if (isKey(key)) yield { key, isTyped: typed.has(name) };
     }
   }
 
@@ -188,6 +205,23 @@ export function fsFiles(folder: string, area: string): FilesDriver {
       return infoOf(key, found.stat, await etagOf(key, found.handle, found.stat));
     } finally {
       await found.handle.close();
+    }
+  }
+
+  /** For listings, where the folder is known to be no link: a small file is looked at in some 20 µs, a large one without holding the event loop. */
+  async function describe({ key, isTyped }: { key: string; isTyped: boolean }): Promise<FileInfo | null> {
+    const path = pathOf(key);
+    const stat = lstatSync(path, { bigint: true, throwIfNoEntry: false });
+    if (!stat?.isFile()) return null;
+    const known = rememberedEtag(key, stat);
+    if (!known && stat.size > SMALL_BYTES) return info(key);
+    try {
+      const found = known ? { stat, etag: known } : hashSmall(path);
+      remember(key, found.stat, found.etag);
+      return infoOf(key, found.stat, found.etag, isTyped);
+    } catch (error) {
+      if (isAbsence(error)) return null;
+      throw error;
     }
   }
 
@@ -277,17 +311,20 @@ export function fsFiles(folder: string, area: string): FilesDriver {
     },
 
     async *list(prefix) {
-      const keys = keysUnder(checkPrefix(prefix));
-      // A window of files is looked at together; the order stays.
-      for (let window = await take(keys, PARALLEL * 4); window.length; window = await take(keys, PARALLEL * 4))
-        for (const found of await Promise.all(window.map(info))) if (found) yield found;
+      let count = 0;
+      for await (const entry of keysUnder(checkPrefix(prefix))) {
+        const found = await describe(entry);
+        if (found) yield found;
+        // Others get their turn: a listing of small files would otherwise never leave the thread.
+        if (++count % TURN === 0) await nextTurn();
+      }
     },
 
     async copyAll(from, to) {
       const source = checkPrefix(from);
       const target = checkPrefix(to);
       const keys: string[] = [];
-      for await (const key of keysUnder(source)) keys.push(key);
+      for await (const { key } of keysUnder(source)) keys.push(key);
       let copied = 0;
       const rest = keys.values();
       const worker = async () => {
@@ -328,6 +365,15 @@ const newHash = () => createHash('sha256');
 const digest = (hash: ReturnType<typeof newHash>): string => hash.digest('hex').slice(0, 32);
 const stampOf = (stat: BigIntStats): string => `${stat.ino}.${stat.size}.${stat.mtimeNs}.${stat.ctimeNs}`;
 
+function hashSmall(path: string): Hashing {
+  const descriptor = openSync(path, READ_FLAGS);
+  try {
+    return { stat: fstatSync(descriptor, { bigint: true }), etag: digest(newHash().update(readFileSync(descriptor))) };
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
 async function fill(handle: FileHandle, body: Buffer | string | Readable): Promise<string> {
   const hash = newHash();
   if (typeof body === 'string' || Buffer.isBuffer(body)) {
@@ -343,154 +389,4 @@ async function fill(handle: FileHandle, body: Buffer | string | Readable): Promi
     }
   });
   return digest(hash);
-}
-
-/** A lock between processes that dies with its holder: the write lock of an SQLite file in which nothing is ever written. */
-function openLock(file: string) {
-  const db = new DatabaseSync(file, { timeout: 30_000 });
-  const begin = db.prepare('BEGIN IMMEDIATE');
-  const end = db.prepare('ROLLBACK');
-  return {
-    hold<T>(work: () => T): T {
-      begin.run();
-      try {
-        return work();
-      } finally {
-        end.run();
-      }
-    },
-    close: () => void (db.isOpen && db.close()),
-  };
-}
-
-const codeOf = (error: unknown): string => String((error as NodeJS.ErrnoException).code);
-/** Not there, or there is something that is no regular file on the way. */
-const isAbsence = (error: unknown): boolean => ['ENOENT', 'ENOTDIR', 'ELOOP', 'ENXIO', 'EISDIR'].includes(codeOf(error));
-const isFolderInTheWay = (error: unknown): boolean => ['EISDIR', 'ENOTDIR', 'ENOTEMPTY', 'EEXIST'].includes(codeOf(error));
-const folderInTheWay = (key: string) =>
-  fault('BadParametersError', { message: `'${key}' cannot be written: a file and a folder would have one name.`, data: { key } });
-
-function isKey(key: string): boolean {
-  try {
-    checkKey(key);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-/** Whether `path` exists and no link on the way leads elsewhere. */
-function isInside(base: string, path: string): boolean {
-  try {
-    return realpathSync.native(path) === path && (path === base || path.startsWith(base + sep));
-  } catch {
-    return false;
-  }
-}
-
-function makeFolder(base: string, path: string, key: string): void {
-  try {
-    mkdirSync(path, { recursive: true, mode: 0o700 });
-  } catch (error) {
-    if (isFolderInTheWay(error)) throw folderInTheWay(key);
-    throw error;
-  }
-  if (!isInside(base, path)) throw fault('BadParametersError', { message: `'${key}' leads through a symbolic link.`, data: { key } });
-}
-
-function flushFolder(path: string): void {
-  const descriptor = openSync(path, 'r');
-  try {
-    fsyncSync(descriptor);
-  } finally {
-    closeSync(descriptor);
-  }
-}
-
-/** Makes the new name durable. A folder just made is durable only when its parent is flushed too; older ones are not flushed again. */
-function flushFolders(base: string, path: string): void {
-  for (let folder = path; ; folder = dirname(folder)) {
-    let isYoung: boolean;
-    try {
-      isYoung = Date.now() - statSync(folder).birthtimeMs < 2_000;
-      flushFolder(folder);
-    } catch (error) {
-      if (!isAbsence(error)) throw error;
-      isYoung = true;
-    }
-    if (folder === base || !isYoung) return;
-  }
-}
-
-function nearestFolder(path: string): string {
-  for (let folder = path; ; folder = dirname(folder)) if (statSync(folder, { throwIfNoEntry: false })) return folder;
-}
-
-/** Removes empty folders upwards; under the lock, so that no writer has just made one. */
-function pruneFolders(base: string, path: string): void {
-  for (let folder = path; folder !== base && folder.startsWith(base); folder = dirname(folder)) {
-    try {
-      rmdirSync(folder);
-    } catch (error) {
-      if (isAbsence(error)) continue;
-      return;
-    }
-  }
-}
-
-function countFiles(path: string): number {
-  let count = 0;
-  for (const entry of readdirSync(path, { recursive: true, withFileTypes: true })) if (entry.isFile()) count++;
-  return count;
-}
-
-/** What a killed process left behind. */
-function sweepTemporary(folder: string): void {
-  for (const name of readdirSync(folder)) {
-    const path = join(folder, name);
-    const stat = lstatSync(path, { throwIfNoEntry: false });
-    if (stat && Date.now() - stat.mtimeMs > HOUR) rmSync(path, { recursive: true, force: true });
-  }
-}
-
-async function take<T>(source: AsyncGenerator<T>, count: number): Promise<T[]> {
-  const taken: T[] = [];
-  while (taken.length < count) {
-    const { value, done } = await source.next();
-    if (done) break;
-    taken.push(value);
-  }
-  return taken;
-}
-
-// Content types: one small JSON file per key that has one, etag → type. It may hold two etags, that of the content before and after a write.
-const typeFile = (path: string): string => `${path}.type`;
-
-function readTypes(path: string): Record<string, string> {
-  try {
-    const found = JSON.parse(readFileSync(typeFile(path), 'utf8'));
-    return typeof found === 'object' && found !== null ? found : {};
-  } catch {
-    return {};
-  }
-}
-
-const typeOf = (path: string, etag: string): string | undefined => {
-  const known = readTypes(path);
-  return Object.hasOwn(known, etag) ? known[etag] : undefined;
-};
-
-const mayHaveType = (types: string, key: string): boolean => statSync(typeFile(join(types, key)), { throwIfNoEntry: false }) !== undefined;
-
-function noteType(path: string, etag: string, contentType: string | undefined, before: (() => string | null) | null): void {
-  const present = before?.() ?? null;
-  const known = readTypes(path);
-  const kept: Record<string, string> = {};
-  if (present !== null && Object.hasOwn(known, present)) kept[present] = known[present] as string;
-  if (contentType) kept[etag] = contentType;
-  else delete kept[etag];
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-  const fresh = `${path}.${randomBytes(6).toString('hex')}`;
-  writeFileSync(fresh, JSON.stringify(kept), { flush: true });
-  renameSync(fresh, typeFile(path));
 }
