@@ -432,11 +432,14 @@ export async function openConsumer(options: ConsumerOptions): Promise<Consumer> 
       unfollow();
       await ticking;
       // Long handlers keep their lease while they end.
-      const keep = setInterval(
-        () => void carrier.renew(group, [...shards.values()].map(leaseOf), leaseMs).catch(() => {}),
-        Math.max(leaseMs / 3, 10),
-      );
-      keep.unref();
+      let cancelKeep = () => {};
+      const keep = () => {
+        cancelKeep = timers.after(Math.max(leaseMs / 3, 10), () => {
+          void carrier.renew(group, [...shards.values()].map(leaseOf), leaseMs).catch(() => {});
+          keep();
+        });
+      };
+      keep();
       const all = [...shards.values()];
       const drained = Promise.all(all.map(giveBack));
       const cancel = timers.after(drainMs, () => {
@@ -447,7 +450,7 @@ export async function openConsumer(options: ConsumerOptions): Promise<Consumer> 
       });
       await drained;
       cancel();
-      clearInterval(keep);
+      cancelKeep();
       cancelSettle?.();
       await carrier.leave(group, member).catch(() => {});
     },

@@ -123,7 +123,10 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
         list.push(headOf(draft), draft.body);
         isWide ||= draft.shard !== (drafts[0] as Draft).shard;
       }
-    const calls = [...args].map(([shard, list]) => ({ shard, args: [keys.log(shard), String(maxEntries), ...list] as [string, ...string[]] }));
+    const calls = [...args].map(([shard, list]) => ({
+      shard,
+      args: [keys.log(shard), String(maxEntries), ...list] as [string, ...string[]],
+    }));
     const answers = new Map<number, number>();
     if (isWide) {
       // Several shards in one call of `sendAll`: all that leaves now stands or falls together.
