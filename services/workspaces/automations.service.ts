@@ -99,7 +99,13 @@ const automations: ServiceSchema<any, any> = {
         const { snapshot } = await this.store.current(row.id);
         const known = Object.hasOwn(snapshot.automations, oldSlug) ? snapshot.automations[oldSlug] : undefined;
         if (!known) throw missing(oldSlug);
-        const merged = (base: JsonObject): JsonObject => checkedAutomation(isWhole ? body : { ...base, ...body });
+        // A file that names its slug goes on doing so.
+        const merged = (base: JsonObject): JsonObject =>
+          checkedAutomation(
+            isWhole
+              ? { ...body, ...(body.slug === undefined && base.slug !== undefined ? { slug: base.slug } : {}) }
+              : { ...base, ...body },
+          );
         const warnings = await compileCheck(this, ctx, row.id, { [oldSlug]: merged(known) });
 
         return this.edit(ctx, row.id, { action: 'update' }, (draft) => {
