@@ -1,0 +1,143 @@
+/** The bus as services see it, on the memory carrier: sources of children, topics, shards, the mixin and its waits. */
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { type Service, ServiceBroker, type ServiceSchema } from 'moleculer';
+import { type BusMethods, bus } from '../../../mixins/bus/bus.mixin.ts';
+import { type OpenedBus, openBus } from '../../../mixins/bus/bus.ts';
+import { memoryStore, openMemory } from '../../../mixins/bus/carriers/memory/carrier.ts';
+import { shardOf, topicMatcher } from '../../../mixins/bus/topics.ts';
+import { loadConfig, useConfig } from '../../../mixins/shared/config.ts';
+import { EMIT_TOPIC } from '../../../mixins/shared/event.ts';
+
+let opened: OpenedBus[] = [];
+afterEach(async () => {
+  await Promise.all(opened.map((one) => one.close({ drainMs: 0 })));
+  opened = [];
+});
+
+async function open(): Promise<OpenedBus> {
+  const one = await openBus(loadConfig({}, { nodeId: 'n1' }), { carrier: openMemory(memoryStore()), service: 'test' });
+  opened.push(one);
+  return one;
+}
+
+describe('a child of a bus', () => {
+  it('adds its source to what it sends', async () => {
+    const child = (await open()).child({ workspaceId: 'w', correlationId: 'c' }).child({ automationSlug: 'hello' });
+
+    const event = await child.send('order.paid', {}, { topic: EMIT_TOPIC });
+
+    expect(event.source).toMatchObject({ workspaceId: 'w', correlationId: 'c', automationSlug: 'hello' });
+  });
+
+  it('passes neither address nor topic on to its own children', async () => {
+    const child = (await open()).child({ ip: '8.8.8.8', serviceTopic: EMIT_TOPIC, userId: 'u' });
+
+    expect((await child.send('order.paid', {})).source).toMatchObject({ ip: '8.8.8.8', serviceTopic: EMIT_TOPIC });
+    const { source } = await child.child({}).send('workspaces.deleted', { workspaceId: 'w' });
+    expect(source).toMatchObject({ userId: 'u', serviceTopic: 'workspaces.deleted' });
+    expect(source).not.toHaveProperty('ip');
+  });
+
+  it('forgets the user when asked to', async () => {
+    const child = (await open()).child({ userId: 'u', sessionId: 's' }).child({}, { clearUser: true });
+
+    const { source } = await child.send('order.paid', {}, { topic: EMIT_TOPIC });
+
+    expect(source).not.toHaveProperty('userId');
+    expect(source.sessionId).toBe('s');
+  });
+});
+
+describe('topics', () => {
+  it.each([
+    ['*', 'anything', true],
+    ['workspaces.*', 'workspaces.pages.updated', true],
+    ['workspaces.*', 'workspaces', false],
+    ['workspaces.*', 'workspacesx.y', false],
+    [['a', 'b.*'], 'b.c', true],
+    [['a', 'b.*'], 'a.b', false],
+    [EMIT_TOPIC, EMIT_TOPIC, true],
+  ])('%j and %j: %j', (topics, topic, isWanted) => {
+    expect(topicMatcher(topics as string | string[])(topic)).toBe(isWanted);
+  });
+
+  it('spreads workspaces evenly over the shards', () => {
+    const counts = new Array(16).fill(0);
+    for (let i = 0; i < 16_000; i++) counts[shardOf(`w${i.toString(36)}`, 16)]++;
+
+    expect(Math.min(...counts)).toBeGreaterThan(700);
+    expect(Math.max(...counts)).toBeLessThan(1_300);
+  });
+});
+
+describe('a carrier nobody knows', () => {
+  it.each(['carrierpigeon://roof', 'no url at all', 'sqlite:'])('%j is refused, naming BUS_URL', async (busUrl) => {
+    await expect(openBus(loadConfig({}, { busUrl }))).rejects.toMatchObject({
+      type: 'ConfigurationError',
+      data: { variable: 'BUS_URL' },
+    });
+  });
+});
+
+describe('the mixin', () => {
+  type Self = Service & BusMethods;
+  async function start(...schemas: ServiceSchema<object, any>[]): Promise<ServiceBroker> {
+    const broker = new ServiceBroker({ logger: false });
+    useConfig(broker, loadConfig({}, { busUrl: 'memory:' }));
+    for (const schema of schemas) broker.createService(schema as unknown as ServiceSchema);
+    await broker.start();
+    return broker;
+  }
+
+  it('gives the services of a node one bus, each under its own name', async () => {
+    const seen: unknown[] = [];
+    const listener: ServiceSchema<object, any> = {
+      name: 'listener',
+      mixins: [bus()],
+      async started(this: Self) {
+        await this.bus.on('workspaces.*', (event) => void seen.push(event.source.host), { group: 'listener' });
+      },
+    };
+    const teller: ServiceSchema<object, any> = {
+      name: 'teller',
+      mixins: [bus({ service: 'workspaces' })],
+      actions: {
+        tell(this: Self) {
+          return this.bus.send('workspaces.deleted', { workspaceId: 'w' });
+        },
+      },
+    };
+    const broker = await start(listener, teller);
+
+    await broker.call('teller.tell');
+    await broker.stop();
+
+    expect(seen).toEqual([expect.objectContaining({ service: 'prisme.ai-workspaces' })]);
+  });
+
+  it('waits for an answer that cannot be missed once it is ready, or says null in time', async () => {
+    const asker: ServiceSchema<object, any> = {
+      name: 'asker',
+      mixins: [bus()],
+      actions: {
+        async ask(this: Self) {
+          const match = (event: { payload: object }) => (event.payload as { workspaceId: string }).workspaceId === 'mine';
+          const { ready, event } = this.waitFor('workspaces.deleted', { match, timeoutMs: 5_000 });
+          await ready;
+          await this.bus.send('workspaces.deleted', { workspaceId: 'other' });
+          await this.bus.send('workspaces.deleted', { workspaceId: 'mine' });
+          return (await event)?.payload;
+        },
+        async askNobody(this: Self) {
+          return this.waitFor('*', { timeoutMs: 20 }).event;
+        },
+      },
+    };
+    const broker = await start(asker);
+
+    expect(await broker.call('asker.ask')).toEqual({ workspaceId: 'mine' });
+    expect(await broker.call('asker.askNobody')).toBeNull();
+
+    await broker.stop();
+  });
+});
