@@ -103,7 +103,7 @@ describe('fetch', () => {
     });
 
     expect(seen[0]?.body).toMatch(
-      /name="name"\r\n\r\nJohn\r\n[^]*name="file"; filename="a%22b.txt"\r\nContent-Type: text\/plain\r\n\r\ncontent\r\n/,
+      /name="name"\r\n\r\nJohn\r\n[\s\S]*name="file"; filename="a%22b.txt"\r\nContent-Type: text\/plain\r\n\r\ncontent\r\n/,
     );
   });
 

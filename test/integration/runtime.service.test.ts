@@ -1,0 +1,328 @@
+/** The runtime as its callers see it: webhooks, events, contexts, apps, native events; the real language, stores and rights. */
+
+import { createServer, type Server } from 'node:http';
+import type { Readable } from 'node:stream';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { eventually } from '../support/eventually.ts';
+import { type RuntimeServices, startRuntime } from '../support/runtime-services.ts';
+
+let runtime: RuntimeServices;
+let stub: Server;
+let stubUrl: string;
+const seen: { url: string; headers: Record<string, unknown>; body: string }[] = [];
+beforeAll(async () => {
+  runtime = await startRuntime();
+  stub = createServer((request, response) => {
+    let body = '';
+    request.on('data', (piece) => (body += piece));
+    request.on('end', () => {
+      seen.push({ url: request.url as string, headers: request.headers, body });
+      const status = Number(/\/status\/(\d+)/.exec(request.url as string)?.[1] ?? 200);
+      response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify({ n: seen.length }));
+    });
+  });
+  await new Promise<void>((done) => stub.listen(0, '127.0.0.1', done));
+  stubUrl = `http://127.0.0.1:${(stub.address() as { port: number }).port}`;
+}, 60_000);
+afterAll(async () => {
+  stub.close();
+  await runtime.stop();
+});
+
+const body = async (answer: Promise<{ body: unknown }>) => (await answer).body;
+
+describe('webhooks', () => {
+  it('run an endpoint automation and answer with its output', async () => {
+    const id = await runtime.workspace({
+      greet: { when: { endpoint: true }, output: { hello: '{{body.name}}', method: '{{method}}', q: '{{query.q}}' } },
+    });
+
+    expect(await runtime.webhook(id, 'greet', { name: 'Ada' }, { query: { q: '1' } })).toEqual({
+      status: 200,
+      headers: { 'content-type': 'application/json; charset=utf-8' },
+      body: { hello: 'Ada', method: 'POST', q: '1' },
+      encoding: 'json',
+    });
+    await eventually(
+      () => runtime.of(id, 'runtime.automations.executed').length === 1 && runtime.of(id, 'runtime.interactions.triggered').length === 1,
+    );
+    expect(runtime.of(id, 'runtime.automations.executed')[0]?.payload).toMatchObject({
+      slug: 'greet',
+      output: { hello: 'Ada' },
+      break: false,
+      trigger: { type: 'endpoint', value: 'greet' },
+    });
+    expect(runtime.of(id, 'runtime.interactions.triggered')[0]?.payload).toMatchObject({
+      workspaceId: id,
+      automation: 'greet',
+      trigger: { type: 'endpoint' },
+    });
+  });
+
+  it('are found by pattern and by the slug of the workspace', async () => {
+    const id = await runtime.workspace(
+      { order: { when: { endpoint: 'v1/orders/:id' }, output: '{{pathParams.id}}' } },
+      { slug: 'shop-by-slug' },
+    );
+
+    expect(await body(runtime.webhook('slug:shop-by-slug', 'v1/orders/a%20b'))).toBe('a b');
+    await expect(runtime.webhook(id, 'v1/nothing')).rejects.toMatchObject({ type: 'ObjectNotFoundError', code: 404 });
+    await expect(runtime.webhook('nowhere', 'x')).rejects.toMatchObject({ type: 'ObjectNotFoundError' });
+  });
+
+  it('answer with status and headers of $http, and as a stream after the first chunk', async () => {
+    const id = await runtime.workspace({
+      teapot: {
+        when: { endpoint: true },
+        do: [{ set: { name: '$http', value: { status: 418, headers: { 'x-tea': 'green' } } } }],
+        output: 'short and stout',
+      },
+      flow: {
+        when: { endpoint: true },
+        do: [{ repeat: { on: [1, 2], do: [{ set: { name: '$http', value: { chunk: { n: '{{item}}' } } } }] } }],
+        output: { done: true },
+      },
+    });
+
+    expect(await runtime.webhook(id, 'teapot')).toMatchObject({
+      status: 418,
+      headers: { 'x-tea': 'green' },
+      body: 'short and stout',
+      encoding: 'text',
+    });
+    const stream = (await runtime.webhook(id, 'flow')) as Readable;
+    let text = '';
+    for await (const piece of stream) text += piece;
+    expect(text).toBe('data: {"n":1}\n\ndata: {"n":2}\n\ndata: {"done":true}\n\n');
+  });
+
+  it('fail with the error of the automation, tell it as an event, and show no request', async () => {
+    const id = await runtime.workspace({ broken: { when: { endpoint: true }, do: [{ 'no such thing': {} }] } });
+
+    await expect(runtime.webhook(id, 'broken', { password: 'p' }, { headers: { authorization: 'Bearer x' } })).rejects.toMatchObject({
+      type: 'ObjectNotFoundError',
+    });
+
+    await eventually(() => runtime.of(id, 'error').length === 1);
+    expect(JSON.stringify(runtime.of(id, 'error'))).not.toContain('Bearer x');
+    expect(runtime.of(id, 'error')[0]?.source.automationSlug).toBe('broken');
+    expect(runtime.of(id, 'runtime.automations.executed')[0]?.payload.error).toMatchObject({ error: 'ObjectNotFoundError' });
+  });
+
+  it('with an Idempotency-Key run once', async () => {
+    const id = await runtime.workspace({
+      pay: {
+        when: { endpoint: true },
+        do: [{ set: { name: 'global.paid', value: '{% {{global.paid}} + 1 %}' } }],
+        output: { paid: '{{global.paid}}' },
+      },
+    });
+    const key = { headers: { 'idempotency-key': 'order-1' } };
+
+    const answers = await Promise.all([runtime.webhook(id, 'pay', {}, key), runtime.webhook(id, 'pay', {}, key)]);
+    const later = await runtime.webhook(id, 'pay', {}, key);
+
+    expect([...answers, later].map((answer) => answer.body)).toEqual([{ paid: 1 }, { paid: 1 }, { paid: 1 }]);
+    expect(await body(runtime.webhook(id, 'pay', {}, { headers: { 'idempotency-key': 'order-2' } }))).toEqual({ paid: 2 });
+  });
+
+  it('that prefer it are accepted, and run on their own', async () => {
+    const id = await runtime.workspace({
+      later: { when: { endpoint: true }, do: [{ emit: { event: 'later.done', payload: { n: '{{body.n}}' } } }] },
+    });
+
+    const answer = await runtime.webhook(id, 'later', { n: 7 }, { headers: { prefer: 'respond-async' } });
+
+    expect(answer).toMatchObject({ status: 202, body: { state: 'accepted' } });
+    await eventually(() => runtime.of(id, 'later.done')[0]?.payload.n === 7);
+    await eventually(async () =>
+      expect(await runtime.call('runtime.runs.get', { workspaceId: id, runId: answer.body.runId })).toMatchObject({ state: 'done' }),
+    );
+  });
+});
+
+describe('events', () => {
+  it('start automations one level deeper, and emitted events carry no user', async () => {
+    const id = await runtime.workspace({
+      first: { when: { endpoint: true }, do: [{ emit: { event: 'step', payload: { depth: '{{run.depth}}' } } }] },
+      second: {
+        when: { events: ['step'] },
+        do: [{ emit: { event: 'stepped', payload: { depth: '{{run.depth}}', of: '{{payload.depth}}', user: '{{user.id}}' } } }],
+      },
+    });
+
+    await runtime.webhook(id, 'first', {}, {}, { userId: 'owner' });
+
+    await eventually(() => runtime.of(id, 'stepped').length === 1);
+    expect(runtime.of(id, 'stepped')[0]?.payload).toMatchObject({ depth: 2, of: 1, user: 'session-owner' });
+    expect(runtime.of(id, 'step')[0]?.source).toMatchObject({
+      sessionId: 'session-owner',
+      automationSlug: 'first',
+      serviceTopic: 'topic:runtime:emit',
+    });
+    expect(runtime.of(id, 'step')[0]?.source.userId).toBeUndefined();
+  });
+
+  it('explain why nothing ran', async () => {
+    const id = await runtime.workspace({ listener: { when: { events: ['known'] } }, off: { when: { events: ['known'] }, disabled: true } });
+
+    const known = await runtime.emit(id, 'known');
+    const unknown = await runtime.emit(id, 'unknown');
+
+    const explain = (eventId: string) => eventually(() => runtime.call('runtime.explain', { workspaceId: id, eventId }));
+    expect(await explain(known.id)).toMatchObject({ considered: [{ automation: 'listener', decision: 'started' }] });
+    expect(await explain(unknown.id)).toMatchObject({ reason: 'no automation listens to it', considered: [] });
+  });
+
+  it('that cause themselves come to an end', async () => {
+    const id = await runtime.workspace({ loop: { when: { events: ['again'] }, do: [{ emit: { event: 'again' } }] } });
+
+    await runtime.emit(id, 'again');
+
+    await eventually(() => runtime.of(id, 'error').some((event) => event.payload.error === 'TooManyCallError'), { timeoutMs: 20_000 });
+    expect(runtime.of(id, 'again').length).toBeLessThanOrEqual(23);
+  });
+});
+
+describe('what runs keep and call', () => {
+  it('contexts of user and session are kept apart, and survive the run', async () => {
+    const id = await runtime.workspace({
+      save: {
+        when: { endpoint: true },
+        do: [{ set: { name: 'user.seen', value: '{% {{user.seen}} + 1 %}' } }, { set: { name: 'global.last', value: '{{user.id}}' } }],
+        output: { seen: '{{user.seen}}', last: '{{global.last}}' },
+      },
+    });
+
+    await runtime.webhook(id, 'save', {}, {}, { userId: 'ada' });
+    expect(await body(runtime.webhook(id, 'save', {}, {}, { userId: 'ada' }))).toEqual({ seen: 2, last: 'ada' });
+    expect(await body(runtime.webhook(id, 'save', {}, {}, { userId: 'ben' }))).toEqual({ seen: 1, last: 'ben' });
+  });
+
+  it('a webhook waits for the answer of another automation', async () => {
+    const id = await runtime.workspace({
+      ask: {
+        when: { endpoint: true },
+        do: [
+          { emit: { event: 'question', payload: { n: 20 }, output: 'sent' } },
+          { wait: { oneOf: [{ event: 'answered', filters: { 'payload.to': '{{sent.id}}' } }], timeout: 10, output: 'answer' } },
+        ],
+        output: '{{answer.payload.n}}',
+      },
+      think: {
+        when: { events: ['question'] },
+        do: [{ emit: { event: 'answered', payload: { to: '{{id}}', n: '{% {{payload.n}} + 1 %}' } } }],
+      },
+    });
+
+    expect(await body(runtime.webhook(id, 'ask'))).toBe(21);
+  });
+
+  it('secrets reach what is fetched, and no event', async () => {
+    const id = await runtime.workspace(
+      {
+        push: {
+          when: { endpoint: true },
+          do: [
+            {
+              fetch: {
+                url: `${stubUrl}/status/500`,
+                method: 'POST',
+                headers: { authorization: 'Bearer {{config.key}}' },
+                body: { key: '{{config.key}}' },
+                output: 'r',
+              },
+            },
+          ],
+          output: { key: '{{config.key}}' },
+        },
+      },
+      { config: { key: '{{secret.k}}' } },
+    );
+    await runtime.call('secrets.patch', { workspaceId: id, body: { k: { value: 'very-secret-1' } } });
+
+    await eventually(async () => expect(await body(runtime.webhook(id, 'push'))).toEqual({ key: 'very-secret-1' }));
+
+    expect(seen.at(-1)).toMatchObject({ body: '{"key":"very-secret-1"}', headers: { authorization: 'Bearer very-secret-1' } });
+    await eventually(() => runtime.of(id, 'runtime.fetch.failed').length > 0 && runtime.of(id, 'runtime.automations.executed').length > 0);
+    expect(JSON.stringify(runtime.events.filter((event) => event.source.workspaceId === id))).not.toContain('very-secret-1');
+  });
+
+  it('modules hash, split, keep secrets and records', async () => {
+    const id = await runtime.workspace({
+      modules: {
+        when: { endpoint: true },
+        do: [
+          { run: { module: 'crypto', function: 'sha256', parameters: { data: 'a' }, output: 'hash' } },
+          { run: { module: 'collections', function: 'create', parameters: { collection: 'pets', data: { name: 'Rex', legs: 4 } } } },
+          {
+            run: {
+              module: 'collections',
+              function: 'updateOne',
+              parameters: { collection: 'pets', query: { name: 'Rex' }, data: { $inc: { legs: -1 } } },
+            },
+          },
+          {
+            run: {
+              module: 'collections',
+              function: 'findOne',
+              parameters: { collection: 'pets', query: { legs: { $lt: 4 } } },
+              output: 'pet',
+            },
+          },
+          {
+            run: {
+              module: 'secrets',
+              function: 'set',
+              parameters: { name: 'token', value: 'user-secret', scope: 'user' },
+              output: 'reference',
+            },
+          },
+          { fetch: { url: `${stubUrl}/`, method: 'POST', body: { token: '{{reference}}' } } },
+        ],
+        output: { hash: '{{hash}}', legs: '{{pet.legs}}', isReference: '{% {{reference}} matches regex("^.secret:") %}' },
+      },
+    });
+
+    const answer = (await body(runtime.webhook(id, 'modules', {}, {}, { userId: 'ada' }))) as Record<string, unknown>;
+
+    expect(answer).toMatchObject({ hash: 'ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb', legs: 3 });
+    expect(seen.at(-1)?.body).toBe('{"token":"user-secret"}');
+  });
+});
+
+describe('rights', () => {
+  it('authorizations guard webhooks and nested calls; testing needs the workspace', async () => {
+    const id = await runtime.workspace({
+      guarded: { when: { endpoint: true }, authorizations: { action: 'refund' }, output: 'done' },
+      caller: { when: { endpoint: true }, do: [{ guarded: {} }], output: 'called' },
+    });
+
+    await expect(runtime.webhook(id, 'guarded')).rejects.toMatchObject({ type: 'ForbiddenError', code: 403 });
+    await expect(runtime.webhook(id, 'caller')).rejects.toMatchObject({ type: 'ForbiddenError' });
+    expect(await body(runtime.webhook(id, 'caller', {}, {}, { userId: 'owner' }))).toBe('called');
+    await expect(runtime.call('runtime.test', { workspaceId: id, slug: 'caller', body: {} }, { userId: 'stranger' })).rejects.toMatchObject(
+      { type: 'ForbiddenError' },
+    );
+    expect(await runtime.call('runtime.test', { workspaceId: id, slug: 'caller', body: {} })).toBe('called');
+    await expect(runtime.call('runtime.runs.list', { workspaceId: id }, { userId: 'stranger' })).rejects.toMatchObject({
+      type: 'ForbiddenError',
+    });
+  });
+});
+
+describe('edits', () => {
+  it('are followed at once, and a broken automation is refused on save', async () => {
+    const id = await runtime.workspace({ v: { when: { endpoint: true }, output: 1 } });
+    expect(await body(runtime.webhook(id, 'v'))).toBe(1);
+
+    await runtime.call('automations.update', {
+      workspaceId: id,
+      slug: 'v',
+      body: { name: 'v', do: [], when: { endpoint: true }, output: 2 },
+    });
+
+    await eventually(async () => expect(await body(runtime.webhook(id, 'v'))).toBe(2), { timeoutMs: 1_000 });
+    expect(await runtime.call('runtime.triggers', { workspaceId: id })).toEqual([{ kind: 'endpoint', value: 'v', automation: 'v' }]);
+  });
+});
