@@ -212,6 +212,70 @@ export function datalakeContract(name: string, open: () => Promise<DatalakeDrive
         ]);
       });
 
+      it('counts types over time, with conditions on the type and in the query', async () => {
+        const request = {
+          days: {
+            date_histogram: { field: 'createdAt', fixed_interval: '1d' },
+            aggs: { types: { terms: { field: 'type' } }, errors: { filter: { term: { type: 'error' } } } },
+          },
+        };
+        const shape = ({ days }: Record<string, any>) =>
+          days.buckets.map(({ doc_count, types, errors }: any) => [
+            doc_count,
+            types.buckets.map((bucket: any) => [bucket.key, bucket.doc_count]),
+            errors.doc_count,
+          ]);
+
+        expect(shape(await aggs(request))).toEqual([
+          [
+            24,
+            [
+              ['runtime.automations.executed', 19],
+              ['error', 5],
+            ],
+            5,
+          ],
+          [
+            24,
+            [
+              ['runtime.automations.executed', 19],
+              ['error', 5],
+            ],
+            5,
+          ],
+          [
+            12,
+            [
+              ['runtime.automations.executed', 10],
+              ['error', 2],
+            ],
+            2,
+          ],
+        ]);
+        expect(
+          shape(
+            await aggs(request, {
+              where: {
+                all: [
+                  { field: 'source.userId', op: 'eq', value: 'u0' },
+                  { field: 'createdAt', op: 'lt', value: '2026-06-02T00:00:00Z' },
+                ],
+              },
+            }),
+          ),
+        ).toEqual([
+          [
+            4,
+            [
+              ['runtime.automations.executed', 3],
+              ['error', 1],
+            ],
+            1,
+          ],
+        ]);
+        expect(shape(await aggs(request, { where: { field: 'type', op: 'eq', value: 'none' } }))).toEqual([]);
+      });
+
       it('finds the peak of a histogram', async () => {
         const { peak } = await aggs({
           days: { date_histogram: { field: '@timestamp', calendar_interval: 'day' } },

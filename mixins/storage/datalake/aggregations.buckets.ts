@@ -3,12 +3,17 @@ import { parseMoment } from '../../filters/dates.ts';
 import { parseDsl } from '../../filters/dsl.ts';
 import { isPlainObject, type JsonObject } from '../../shared/json.ts';
 import { intervalOf } from './aggregations.time.ts';
-import { bucketValue, type Column, eachScalar, fieldOf, optionsOf, positive, refusedAggregation } from './aggregations.types.ts';
+import {
+  bucketValue,
+  type Collector,
+  type Column,
+  eachScalar,
+  fieldOf,
+  optionsOf,
+  positive,
+  refusedAggregation,
+} from './aggregations.types.ts';
 
-interface Collector {
-  collect(batch: unknown[][], row: number): void;
-  render(): Record<string, unknown>;
-}
 type OpenSubs = (() => Collector) | null;
 
 export interface Bucketing {
@@ -43,10 +48,10 @@ class Buckets<Key> {
     return bucket;
   }
 
-  add(key: Key, batch: unknown[][], row: number): void {
+  add(key: Key, batch: unknown[][], row: number, weight: number): void {
     const bucket = this.of(key);
-    bucket.count++;
-    bucket.subs?.collect(batch, row);
+    bucket.count += weight;
+    bucket.subs?.collect(batch, row, weight);
   }
 }
 
@@ -101,18 +106,18 @@ const terms: Bucketing = {
     const accepts = options.include === undefined && options.exclude === undefined ? null : acceptsTerm(options);
     const buckets = new Buckets<string | number | boolean>(openSubs);
     return {
-      collect(batch, row) {
+      collect(batch, row, weight) {
         const value = (batch[position as number] as unknown[])[row];
-        if (typeof value === 'string' && accepts === null) return buckets.add(value, batch, row);
+        if (typeof value === 'string' && accepts === null) return buckets.add(value, batch, row, weight);
         if (value === null || value === undefined) {
-          if (options.missing !== undefined) buckets.add(String(options.missing), batch, row);
+          if (options.missing !== undefined) buckets.add(String(options.missing), batch, row, weight);
           return;
         }
         const seen = new Set<unknown>();
         eachScalar(value, (item) => {
           if (seen.has(item) || (accepts && !accepts(String(item)))) return;
           seen.add(item);
-          buckets.add(item, batch, row);
+          buckets.add(item, batch, row, weight);
         });
       },
       render() {
@@ -139,7 +144,7 @@ const dateHistogram: Bucketing = {
     let from = 0;
     let to = -1;
     return {
-      collect(batch, row) {
+      collect(batch, row, weight) {
         const value = (batch[position as number] as unknown[])[row];
         const moment = typeof value === 'number' ? value : typeof value === 'string' ? Date.parse(value) : NaN;
         if (!(moment >= from && moment < to)) {
@@ -147,7 +152,7 @@ const dateHistogram: Bucketing = {
           from = interval.start(moment);
           to = interval.next(from);
         }
-        buckets.add(from, batch, row);
+        buckets.add(from, batch, row, weight);
       },
       render() {
         const bounds = isPlainObject(options.extended_bounds) ? options.extended_bounds : {};
@@ -177,10 +182,10 @@ const histogram: Bucketing = {
     const minimum = positive(options.min_doc_count, 'min_doc_count', 0, Number.MAX_SAFE_INTEGER);
     const buckets = new Buckets<number>(openSubs);
     return {
-      collect(batch, row) {
+      collect(batch, row, weight) {
         eachScalar((batch[position as number] as unknown[])[row], (item) => {
           const number = typeof item === 'boolean' ? NaN : Number(item);
-          if (Number.isFinite(number)) buckets.add(Math.floor(number / width), batch, row);
+          if (Number.isFinite(number)) buckets.add(Math.floor(number / width), batch, row, weight);
         });
       },
       render() {
@@ -214,7 +219,7 @@ const ranges = (isDate: boolean): Bucketing => ({
     });
     const buckets = new Buckets<number>(openSubs);
     return {
-      collect(batch, row) {
+      collect(batch, row, weight) {
         const hit = new Set<number>();
         eachScalar((batch[position as number] as unknown[])[row], (item) => {
           const value = isDate && typeof item === 'string' ? Date.parse(item) : typeof item === 'boolean' ? NaN : Number(item);
@@ -222,7 +227,7 @@ const ranges = (isDate: boolean): Bucketing => ({
           for (const [i, { from, to }] of list.entries())
             if ((from === undefined || value >= from) && (to === undefined || value < to)) hit.add(i);
         });
-        for (const i of hit) buckets.add(i, batch, row);
+        for (const i of hit) buckets.add(i, batch, row, weight);
       },
       render() {
         const all = list.map(({ key, from, to }, i) => ({
@@ -243,10 +248,10 @@ const single = (columns: (options: JsonObject) => Column[]): Bucketing => ({
   open(_options, [position], openSubs) {
     const bucket: Bucket = { count: 0, subs: openSubs?.() ?? null };
     return {
-      collect(batch, row) {
+      collect(batch, row, weight) {
         if (!(batch[position as number] as unknown[])[row]) return;
-        bucket.count++;
-        bucket.subs?.collect(batch, row);
+        bucket.count += weight;
+        bucket.subs?.collect(batch, row, weight);
       },
       render: () => rendered(bucket),
     };
@@ -266,14 +271,14 @@ const filters: Bucketing = {
       options.other_bucket_key === undefined ? (options.other_bucket ? '_other_' : undefined) : String(options.other_bucket_key);
     const buckets = new Buckets<number>(openSubs);
     return {
-      collect(batch, row) {
+      collect(batch, row, weight) {
         let isElsewhere = true;
         for (const [i, position] of at.entries()) {
           if (!(batch[position] as unknown[])[row]) continue;
           isElsewhere = false;
-          buckets.add(i, batch, row);
+          buckets.add(i, batch, row, weight);
         }
-        if (isElsewhere && otherKey !== undefined) buckets.add(-1, batch, row);
+        if (isElsewhere && otherKey !== undefined) buckets.add(-1, batch, row, weight);
       },
       render() {
         const all: [string, Record<string, unknown>][] = names.map((name, i) => [name, rendered(buckets.of(i))]);
@@ -342,9 +347,9 @@ const composite: Bucketing = {
       return 0;
     };
     return {
-      collect(batch, row) {
+      collect(batch, row, weight) {
         const key = sources.map(({ keyOf }, i) => keyOf((batch[at[i] as number] as unknown[])[row] ?? null));
-        if (key.every((value, i) => value !== null || sources[i]?.missing)) buckets.add(JSON.stringify(key), batch, row);
+        if (key.every((value, i) => value !== null || sources[i]?.missing)) buckets.add(JSON.stringify(key), batch, row, weight);
       },
       render() {
         const after = isPlainObject(options.after) ? options.after : undefined;

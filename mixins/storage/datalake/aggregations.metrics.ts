@@ -3,12 +3,7 @@
 import { valueAt } from '../../filters/condition.ts';
 import type { PrismeEvent } from '../../shared/event.ts';
 import type { JsonObject } from '../../shared/json.ts';
-import { type Column, eachScalar, fieldOf, positive, type RowSource, refusedAggregation } from './aggregations.types.ts';
-
-interface Collector {
-  collect(batch: unknown[][], row: number): void;
-  render(): Record<string, unknown>;
-}
+import { type Collector, type Column, eachScalar, fieldOf, positive, type RowSource, refusedAggregation } from './aggregations.types.ts';
 
 export interface Metric {
   columns(options: JsonObject): Column[];
@@ -205,8 +200,10 @@ export const metrics: Record<string, Metric> = {
     open(_options, [position]) {
       let count = 0;
       return {
-        collect(batch, row) {
-          eachScalar((batch[position as number] as unknown[])[row], () => count++);
+        collect(batch, row, weight) {
+          eachScalar((batch[position as number] as unknown[])[row], () => {
+            count += weight;
+          });
         },
         render: () => ({ value: count }),
       };

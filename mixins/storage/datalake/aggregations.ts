@@ -4,9 +4,20 @@
  * `parseAggregations` refuses everything that is not listed (scripts above all). `aggregate` walks the rows of a store once, column by column, and
  * answers in Elasticsearch's shapes.
  */
+
+import { isMoment, pathOf } from '../../filters/condition.ts';
 import { type Bucketing, bucketings } from './aggregations.buckets.ts';
 import { type Metric, metrics } from './aggregations.metrics.ts';
-import { bucketValue, type Column, type Node, optionsOf, type RowSource, refusedAggregation } from './aggregations.types.ts';
+import { type Interval, intervalOf } from './aggregations.time.ts';
+import {
+  bucketValue,
+  type Collector,
+  type Column,
+  type Node,
+  optionsOf,
+  type RowSource,
+  refusedAggregation,
+} from './aggregations.types.ts';
 
 export type AggregationTree = Map<string, Node>;
 
@@ -41,12 +52,6 @@ export function parseAggregations(aggs: unknown, depth = 1, count = { nodes: 0 }
   return tree;
 }
 
-/** Collects rows of a batch and renders the answer. */
-interface Collector {
-  collect(batch: unknown[][], row: number): void;
-  render(): Record<string, unknown>;
-}
-
 /** Finds or adds the position of a column among those that the store is asked for. */
 function register(columns: Column[], wanted: Column): number {
   const key = JSON.stringify(wanted);
@@ -67,8 +72,8 @@ function collectorOf(tree: AggregationTree, positions: Map<Node, number[]>, rows
     }
   }
   return {
-    collect(batch, row) {
-      for (const [, part] of parts) part.collect(batch, row);
+    collect(batch, row, weight) {
+      for (const [, part] of parts) part.collect(batch, row, weight);
     },
     render() {
       const answer: Record<string, unknown> = {};
@@ -97,6 +102,22 @@ function pipeline({ kind, options }: Node, siblings: Record<string, unknown>): R
   return { value: best, keys: values.filter(({ value }) => value === best).map(({ key }) => key) };
 }
 
+const COUNTING = new Set(['terms', 'filter', 'filters', 'cardinality', 'value_count', 'missing']);
+
+/** Intervals of the date histograms over `createdAt`, when they are all that looks at it and everything else only counts; `undefined` otherwise. */
+function countedIntervals(tree: AggregationTree): Interval[] | undefined {
+  const found: Interval[] = [];
+  for (const { kind, options, subs } of tree.values()) {
+    const isTime = isMoment(pathOf(String(options.field ?? '')));
+    if (kind === 'date_histogram' && isTime) found.push(intervalOf(options));
+    else if (isTime || !(COUNTING.has(kind) || PIPELINES.has(kind))) return undefined;
+    const below = countedIntervals(subs);
+    if (!below) return undefined;
+    found.push(...below);
+  }
+  return found;
+}
+
 /** Computes every aggregation of `tree` in one pass over the rows. */
 export function aggregate(tree: AggregationTree, rows: RowSource): Record<string, unknown> {
   const columns: Column[] = [];
@@ -112,6 +133,7 @@ export function aggregate(tree: AggregationTree, rows: RowSource): Record<string
   };
   walk(tree);
   const collector = collectorOf(tree, positions, rows);
-  for (const { size, batch } of rows.batches(columns)) for (let row = 0; row < size; row++) collector.collect(batch, row);
+  for (const { size, batch, weights } of rows.batches(columns, countedIntervals(tree)))
+    for (let row = 0; row < size; row++) collector.collect(batch, row, weights ? (weights[row] as number) : 1);
   return collector.render();
 }

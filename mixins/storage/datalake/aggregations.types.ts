@@ -2,6 +2,7 @@
 import { fault } from '../../shared/errors.ts';
 import type { PrismeEvent } from '../../shared/event.ts';
 import { isPlainObject, type JsonObject } from '../../shared/json.ts';
+import type { Interval } from './aggregations.time.ts';
 import type { Condition } from './contract.ts';
 
 export type Column =
@@ -12,9 +13,20 @@ export type Column =
   /** A handle by which `events` finds the row again. */
   | { row: true };
 
+export interface Batch {
+  size: number;
+  /** `batch[column][row]`. */
+  batch: unknown[][];
+  /** How many events a row stands for; absent: one each. */
+  weights?: number[];
+}
+
 export interface RowSource {
-  /** Every row once: `batch[column][row]`. */
-  batches(columns: Column[]): Iterable<{ size: number; batch: unknown[][] }>;
+  /**
+   * Every row once. `intervals` are the only ones that look at `createdAt`, when that is so: a store may then hand over equal rows as one, with a weight and any
+   * moment of their interval.
+   */
+  batches(columns: Column[], intervals?: Interval[]): Iterable<Batch>;
   /** The events of some handles, in order. */
   events(handles: unknown[]): PrismeEvent[];
 }
@@ -25,6 +37,12 @@ export interface Node {
   options: JsonObject;
   subs: Map<string, Node>;
   columns: Column[];
+}
+
+/** Takes in rows and renders what they come to. */
+export interface Collector {
+  collect(batch: unknown[][], row: number, weight: number): void;
+  render(): Record<string, unknown>;
 }
 
 export const refusedAggregation = (message: string) => fault('SearchError', { message: `Could not execute search request: ${message}` });

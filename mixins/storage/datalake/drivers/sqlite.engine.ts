@@ -214,7 +214,7 @@ export function openSqliteEngine(file: string, { readOnly = false } = {}): Sqlit
     }
     if (request.aggs) {
       const tree: AggregationTree = parseAggregations(request.aggs);
-      const rows = sqliteRows({ prepare, tests, base, from });
+      const rows = sqliteRows({ workspaceId: request.workspaceId, prepare, tests, base, from });
       result.aggs = aggregate(tree, rows);
     }
     return result;

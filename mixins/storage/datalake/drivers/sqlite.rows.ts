@@ -3,21 +3,44 @@
  * cheaper than a JavaScript object per row. Batches are slices of time, so that memory stays bounded whatever the number of rows.
  */
 import type { StatementSync } from 'node:sqlite';
-import { pathOf, type Test } from '../../../filters/condition.ts';
+import { compile, isMoment, pathOf, type Test } from '../../../filters/condition.ts';
 import type { PrismeEvent } from '../../../shared/event.ts';
-import { type Column, type RowSource, refusedAggregation } from '../aggregations.types.ts';
+import type { Interval } from '../aggregations.time.ts';
+import { type Batch, type Column, type RowSource, refusedAggregation } from '../aggregations.types.ts';
+import type { Condition } from '../contract.ts';
 import { columnOf, jsonPath, newBuild, type SqlValue, sqlOf } from './sqlite.where.ts';
 
 const ROWS_PER_BATCH = 100_000;
+const MAX_RANGES = 3_000;
+
+/** Each step finds the next type by the index: as many look-ups as there are types. */
+const TYPES_OF_WORKSPACE = `
+  WITH RECURSIVE types (type) AS (
+    SELECT min(type) FROM events WHERE ws = ?
+    UNION ALL
+    SELECT (SELECT min(e.type) FROM events e WHERE e.ws = ? AND e.type > types.type) FROM types WHERE types.type IS NOT NULL
+  )
+  SELECT type FROM types WHERE type IS NOT NULL LIMIT ${MAX_RANGES}`;
+
+function onlyType(condition: Condition): boolean {
+  if ('all' in condition) return condition.all.every(onlyType);
+  if ('any' in condition) return condition.any.every(onlyType);
+  if ('not' in condition) return onlyType(condition.not);
+  return 'field' in condition && condition.field === 'type';
+}
+
+const isTypeOrTime = (column: Column): boolean =>
+  'where' in column ? onlyType(column.where) : 'field' in column && (column.field === 'type' || isMoment(pathOf(column.field)));
 
 export interface RowsOptions {
+  workspaceId?: string;
   prepare(sql: string): StatementSync;
   tests: Test[];
   base: { where: string; params: SqlValue[]; needsBody: boolean };
   from(needsBody: boolean): string;
 }
 
-export function sqliteRows({ prepare, tests, base, from }: RowsOptions): RowSource {
+export function sqliteRows({ workspaceId, prepare, tests, base, from }: RowsOptions): RowSource {
   /** Slices [from, to) of time holding about ROWS_PER_BATCH rows each. */
   function* slices(): Generator<[number, number]> {
     const table = from(base.needsBody);
@@ -34,8 +57,58 @@ export function sqliteRows({ prepare, tests, base, from }: RowsOptions): RowSour
     for (let start = all.first; start <= all.last; start += width) yield [start, Math.min(start + width, all.last + 1)];
   }
 
+  /**
+   * Counts by type and interval straight from the index (workspace, type, time), which visits no row: one range per type and interval. `null` when the
+   * columns need more than the type and the time, or the ranges would be too many.
+   */
+  function countsByType(columns: Column[], intervals: Interval[]): Batch | null {
+    const [interval] = intervals;
+    if (workspaceId === undefined || base.needsBody || intervals.length > 1 || !columns.every(isTypeOrTime)) return null;
+    const edge = (order: 'ASC' | 'DESC') =>
+      (
+        prepare(`SELECT e.ts FROM ${from(false)} WHERE ${base.where} ORDER BY e.ts ${order} LIMIT 1`).get(...base.params) as
+          | { ts: number }
+          | undefined
+      )?.ts;
+    const first = edge('ASC');
+    const last = edge('DESC');
+    if (first === undefined || last === undefined) return { size: 0, batch: columns.map(() => []) };
+    const types = (prepare(TYPES_OF_WORKSPACE).all(workspaceId, workspaceId) as { type: string }[]).map(({ type }) => type);
+    const starts: number[] = [];
+    for (
+      let start = interval ? interval.start(first) : first;
+      start <= last && starts.length <= MAX_RANGES;
+      start = interval ? interval.next(start) : last + 1
+    )
+      starts.push(start);
+    if (types.length * starts.length > MAX_RANGES) return null;
+
+    const count = prepare(`SELECT count(*) AS n FROM ${from(false)} WHERE ${base.where} AND e.type = ? AND e.ts >= ? AND e.ts < ?`);
+    const tests = columns.map((column) => ('where' in column ? compile(column.where) : null));
+    const counted: Batch & { weights: number[] } = { size: 0, batch: columns.map(() => []), weights: [] };
+    for (const start of starts) {
+      const end = interval ? interval.next(start) : last + 1;
+      for (const type of types) {
+        const { n } = count.get(...base.params, type, start, end) as { n: number };
+        if (n === 0) continue;
+        counted.size++;
+        counted.weights.push(n);
+        for (const [i, column] of columns.entries()) {
+          const test = tests[i];
+          counted.batch[i]?.push(test ? Number(test({ type })) : 'field' in column && column.field === 'type' ? type : start);
+        }
+      }
+    }
+    return counted;
+  }
+
   return {
-    *batches(columns) {
+    *batches(columns, intervals) {
+      const counted = intervals && countsByType(columns, intervals);
+      if (counted) {
+        yield counted;
+        return;
+      }
       const build = newBuild(tests);
       const wanted = columns.map((column) => columnSql(column, build));
       const needsBody = base.needsBody || build.needsBody;
