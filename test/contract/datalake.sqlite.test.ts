@@ -33,4 +33,23 @@ describe('a SQLite file', () => {
 
     expect(events).toEqual([event]);
   });
+
+  it('ends a search that takes too long, and answers the next one', async () => {
+    const driver = await sqliteDatalake(join(dir, 'slow.db'), { searchTimeoutMs: 800 });
+    const text = Array.from({ length: 300 }, (_, n) => `word${n}`).join(' ');
+    const events = Array.from({ length: 4000 }, (_, n) => ({
+      id: ulid(),
+      type: 'slow',
+      createdAt: new Date(n).toISOString(),
+      size: 1,
+      payload: { text },
+      source: { correlationId: 'c', workspaceId: 'w' },
+    }));
+    await driver.store(events);
+    const any = Array.from({ length: 60 }, (_, n) => ({ field: 'payload.text', op: 'regex' as const, value: `(word${n}|none)+ x.*y$` }));
+
+    await expect(driver.search({ workspaceId: 'w', where: { any }, trackTotal: true })).rejects.toMatchObject({ type: 'TimeoutError' });
+    expect((await driver.search({ workspaceId: 'w', where: { text: 'word7' }, limit: 1 })).events).toHaveLength(1);
+    await driver.close();
+  });
 });

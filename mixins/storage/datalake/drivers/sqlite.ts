@@ -5,6 +5,7 @@
  * pages of recent events are read here, at the cost of a few index look-ups. `:memory:` keeps everything on this thread.
  */
 import { Worker } from 'node:worker_threads';
+import { SECOND } from '../../../shared/clock.ts';
 import { CATALOGUE, type FaultType, fault } from '../../../shared/errors.ts';
 import type { Condition, DatalakeDriver, SearchRequest } from '../contract.ts';
 import { openSqliteEngine, type SqliteEngine } from './sqlite.engine.ts';
@@ -16,7 +17,7 @@ interface Remote {
 }
 
 /** An engine on a thread of its own, started by the first call. */
-function remoteEngine(file: string, readOnly: boolean): Remote {
+function remoteEngine(file: string, readOnly: boolean, timeoutMs?: number): Remote {
   let worker: Worker | null = null;
   let next = 0;
   let isClosing = false;
@@ -26,6 +27,14 @@ function remoteEngine(file: string, readOnly: boolean): Remote {
     worker = null;
     for (const { reject } of waiting.values()) reject(error);
     waiting.clear();
+  };
+  /** SQLite cannot be interrupted from outside: a search that takes too long ends with its thread, and those that wait behind it may ask again. */
+  const stopAll = () => {
+    const stuck = worker;
+    failAll(
+      fault('TimeoutError', { message: `The search took more than ${timeoutMs} ms; narrow it by time or type.`, data: { timeoutMs } }),
+    );
+    void stuck?.terminate();
   };
   const start = (): Worker => {
     const started = new Worker(new URL('./sqlite.worker.ts', import.meta.url), {
@@ -50,7 +59,15 @@ function remoteEngine(file: string, readOnly: boolean): Remote {
       return new Promise((resolve, reject) => {
         worker ??= start();
         const id = next++;
-        waiting.set(id, { resolve, reject });
+        const timer = timeoutMs ? setTimeout(() => stopAll(), timeoutMs) : undefined;
+        timer?.unref();
+        const settled =
+          <T>(settle: (value: T) => void) =>
+          (value: T) => {
+            clearTimeout(timer);
+            settle(value);
+          };
+        waiting.set(id, { resolve: settled(resolve), reject: settled(reject) });
         worker.ref(); // The process stays until the answer is there, and only until then.
         worker.postMessage({ id, method, args });
       });
@@ -90,7 +107,7 @@ function isQuick({ where, readable, aggs, trackTotal, limit = 50, page = 0, sort
 }
 
 /** @param file path of the database, or `:memory:` */
-export async function sqliteDatalake(file: string): Promise<DatalakeDriver> {
+export async function sqliteDatalake(file: string, { searchTimeoutMs = 15 * SECOND } = {}): Promise<DatalakeDriver> {
   if (file === ':memory:') {
     const engine = openSqliteEngine(file);
     return {
@@ -104,7 +121,7 @@ export async function sqliteDatalake(file: string): Promise<DatalakeDriver> {
   }
   const here = openSqliteEngine(file); // makes the tables, so that the threads find them
   const writer = remoteEngine(file, false);
-  const reader = remoteEngine(file, true);
+  const reader = remoteEngine(file, true, searchTimeoutMs);
   return {
     store: (events) => (events.length === 0 ? Promise.resolve({ refused: [] }) : writer.call('store', events)),
     search: async (request) => (isQuick(request) ? here.search(request) : reader.call('search', request)),
