@@ -151,7 +151,7 @@ const files: ServiceSchema<any, any> = {
       params: { path: 'string' },
       async handler(this: Self, ctx: Call<DownloadParams>): Promise<unknown> {
         const { path, query = {}, headers = {} } = ctx.params;
-        const row = await fileAt(this, path);
+        const row = (await fileAt(this, path)) ?? (await fileAt(this, decoded(path)));
         if (!row || isExpired(row)) throw missing(path.slice(0, 200));
         const isOpen = row.public || tokenOpens(row, query.token, Date.now());
         if (!isOpen) await assertReadable(this, ctx, row);
@@ -214,6 +214,15 @@ async function placeOf(self: Self, ctx: Call<FileParams>, action: string): Promi
   if (ctx.params.workspaceId !== PLATFORM) return (await self.allowed(ctx, ctx.params.workspaceId, action, 'files')).id;
   (await self.abilityOf(ctx)).assert(action, 'files', { workspaceId: PLATFORM });
   return PLATFORM;
+}
+
+/** The path arrives as it stood in the address. */
+function decoded(path: string): string {
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    return path;
+  }
 }
 
 async function fileAt(self: Self, path: string): Promise<FileRow | null> {

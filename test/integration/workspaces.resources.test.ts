@@ -636,11 +636,14 @@ describe('files', () => {
   });
 
   it('open for who may read them, by a share token, or for a while', async () => {
-    const file = await put({ files: [upload('a.txt', 'secret text')] });
+    const file = await put({ files: [upload('a b.txt', 'secret text')] });
 
     expect(await faultOf(download(file.path))).toBe('ObjectNotFoundError');
     expect(await faultOf(ben.call('files.get', { workspaceId, fileId: file.id }))).toBe('ObjectNotFoundError');
     expect((await bytesOf((await download(file.path, {}, ada)).body)).toString()).toBe('secret text');
+    const encoded = new URL(file.url).pathname.split('/v2/files/')[1] as string;
+    expect(encoded).toContain('%20');
+    expect((await bytesOf((await download(encoded, {}, ada)).body)).toString()).toBe('secret text');
     const { url, expiresIn } = await ada.call('files.share', { workspaceId, fileId: file.id, body: { expiresIn: 300 } });
     const token = new URL(url).searchParams.get('token') as string;
     expect(expiresIn).toBe(300);
