@@ -102,7 +102,7 @@ const versions: ServiceSchema<any, any> = {
         assertNoRepository(isPlainObject(ctx.params.body) ? ctx.params.body.repository : undefined, index);
         const version = ctx.params.versionId === 'latest' ? row.versions?.[0]?.name : ctx.params.versionId;
         if (!version || version === CURRENT || !row.versions?.some(({ name }) => name === version)) throw unknown(ctx.params.versionId);
-        const parsed = parseArchive(await filesOfVersion(this.store, row.id, version));
+        const parsed = await parseArchive(await filesOfVersion(this.store, row.id, version));
         return importInto(this, ctx, row.id, parsed, { prune: true, isRollback: true, version, withoutApp: true });
       },
     },

@@ -33,7 +33,7 @@ export async function importBulk(self: Self, ctx: Call<any>, archive: Buffer): P
       if (!content) throw new Error('missing');
       const target = await targetOf(self, ctx, sourceId);
       const imported = target
-        ? await importInto(self, ctx, target, parseArchive(readArchive(content)), {})
+        ? await importInto(self, ctx, target, await parseArchive(readArchive(content)), {})
         : await createFrom(self, ctx, content, [`importFrom:${sourceId}`]);
       (target ? result.updatedWorkspaceIds : result.createdWorkspaceIds).push(imported.id);
       result.imported.push(...imported.imported.map((path) => `${sourceId}/${path}`));

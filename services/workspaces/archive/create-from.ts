@@ -11,7 +11,7 @@ import { readArchive } from './read-archive.ts';
 
 /** A new workspace named and filled by an archive. Its slug is the archive's when that is free. */
 export async function createFrom(self: Self, ctx: Call<any>, archive: Buffer, labels: string[] = []): Promise<Imported> {
-  const parsed = parseArchive(readArchive(archive));
+  const parsed = await parseArchive(readArchive(archive));
   if (!parsed.index) throw fault('InvalidUploadError', { message: 'The archive has no index.yml: a new workspace cannot be made of it.' });
   const { name, slug, description } = parsed.index.value;
   const author = self.author(ctx);

@@ -7,6 +7,7 @@ import type { Ability } from '../../../mixins/auth/contract.ts';
 import { fault, toPublicError } from '../../../mixins/shared/errors.ts';
 import { shortId } from '../../../mixins/shared/ids.ts';
 import { isPlainObject, type JsonObject } from '../../../mixins/shared/json.ts';
+import { breather } from '../breath.ts';
 import { editedIndex } from '../create.ts';
 import { checkedAutomation } from '../dsul/automation.ts';
 import { checkedIndex } from '../dsul/index-file.ts';
@@ -51,9 +52,11 @@ const errorOf = (filepath: string, error: unknown): ImportError => {
 };
 
 /** Reads and checks each file by itself. */
-export function parseArchive(files: ArchivedFile[]): Parsed {
+export async function parseArchive(files: ArchivedFile[]): Promise<Parsed> {
+  const breathe = breather();
   const parsed: Parsed = { objects: [], errors: [] };
   for (const { path, file, text } of files) {
+    await breathe();
     try {
       if (file.type === 'meta') continue;
       const value = readYaml(text, path);

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { toPublicError } from '../../../mixins/shared/errors.ts';
 import { isPlainObject, type JsonObject, parseJson } from '../../../mixins/shared/json.ts';
 import type { FilesDriver } from '../../../mixins/storage/files/contract.ts';
+import { breather } from '../breath.ts';
 import { classify, FOLDER_INDEX, KINDS, type Kind } from '../dsul/layout.ts';
 import { readYaml } from '../dsul/yaml.ts';
 
@@ -91,11 +92,13 @@ export async function readFolder(files: FilesDriver, folder: string, revision: n
 const isFolderIndex = (path: string): boolean => KINDS.some((kind) => path === `${kind}/${FOLDER_INDEX}.yml`);
 
 /** The snapshot that files (path below the version folder → text) describe. */
-export function fromTexts(texts: ReadonlyMap<string, string>, revision: number): Snapshot {
+export async function fromTexts(texts: ReadonlyMap<string, string>, revision: number): Promise<Snapshot> {
+  const breathe = breather();
   const snapshot = { ...emptySnapshot(), revision };
   for (const [path, text] of [...texts].sort(([a], [b]) => (a < b ? -1 : 1))) {
     const file = classify(path);
     if (!file || file.type === 'import') continue;
+    await breathe();
     try {
       if (file.type === 'meta') {
         if (text.length <= MAX_META_BYTES) snapshot.meta = { ...snapshot.meta, ...parseJson<Partial<Meta>>(text) };
