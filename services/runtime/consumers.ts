@@ -91,11 +91,13 @@ export async function startConsumers(options: ConsumersOptions): Promise<Subscri
   async function trigger(event: PrismeEvent, delivery: Delivery): Promise<void> {
     const { workspaceId, correlationId } = event.source;
     if (!workspaceId || !correlationId) return;
-    if (await waits.cancelsTriggers(event)) return void explanations.add(event, { reason: 'a wait asked for it alone' });
     const workspace = await models.find(workspaceId);
     if (!workspace) return void explanations.add(event, { reason: 'workspace missing or suspended' });
     const starts = startsOf(workspace, event);
-    if (starts.length === 0) return void explanations.add(event, { reason: 'no automation listens to it' });
+    // What the platform tells of every run would push out what people ask about.
+    if (starts.length === 0)
+      return event.type.startsWith('runtime.') ? undefined : void explanations.add(event, { reason: 'no automation listens to it' });
+    if (await waits.cancelsTriggers(event)) return void explanations.add(event, { reason: 'a wait asked for it alone' });
     if (Number(event.source.automationDepth ?? 0) > config.maxDepth) return tooDeep(event);
     if (await cache.get(cancelledKey(workspaceId, correlationId))) return void explanations.add(event, { reason: 'its run was cancelled' });
 

@@ -153,7 +153,7 @@ export function createExecution(options: ExecutionOptions) {
       loaded,
       redactor,
       control,
-      seed: journal?.head.seed ?? randomBytes(16).toString('hex'),
+      seed: () => journal?.head.seed ?? randomBytes(16).toString('hex'),
       startedAt: journal?.head.startedAt ?? Date.now(),
       ...(journal ? { journal } : {}),
       ...(http ? { http } : {}),

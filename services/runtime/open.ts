@@ -23,7 +23,7 @@ import { createPlatform } from './platform.ts';
 import { createRecovery } from './recovery.ts';
 import { createRunStore, FINAL_STATES, type RunRecord, type RunRequest, type RunStore, runRef } from './runs.ts';
 import { createSchedules, type Schedules } from './schedules.ts';
-import { createSessions } from './sessions.ts';
+import { createSessions, type Sessions } from './sessions.ts';
 import { createExplanations } from './starts.ts';
 import { createWaits, type Waits } from './waits.ts';
 
@@ -47,6 +47,7 @@ export interface Engine {
 export interface Runtime {
   config: Config;
   models: Models;
+  sessions: Sessions;
   store: RunStore;
   execution: Execution;
   waits: Waits;
@@ -167,6 +168,7 @@ export async function openRuntime(host: Host, { compile, interpret }: Engine): P
   return {
     config,
     models,
+    sessions,
     store,
     execution,
     waits,

@@ -69,7 +69,11 @@ const runtime: ServiceSchema<object, any> = {
             message: `Did not find any matching trigger for endpoint ${ctx.params.endpoint}`,
             data: { workspaceId: id, endpoint: ctx.params.endpoint },
           });
-        const as = runIdentity(identity, await this.runtime.roleOf(identity, id, identity.correlationId));
+        const [role] = await Promise.all([
+          this.runtime.roleOf(identity, id, identity.correlationId),
+          this.runtime.sessions.learn(identity),
+        ]);
+        const as = runIdentity(identity, role);
         const isNested = identity.kind === 'delegated';
         const idempotencyKey = ctx.params.idempotencyKey ?? ctx.params.headers?.['idempotency-key'];
         const params = { ...ctx.params, ...(idempotencyKey ? { idempotencyKey } : {}) };
@@ -97,6 +101,7 @@ const runtime: ServiceSchema<object, any> = {
         const match = automationAt((await models.get(id)).root, slug);
         if (!match) throw fault('ObjectNotFoundError', { message: 'Automation not found', data: { workspaceId: id, automation: slug } });
         const identity = this.identityOf(ctx);
+        await this.runtime.sessions.learn(identity);
         const request = testRequest(match, (body?.payload ?? {}) as JsonObject, identity, runIdentity(identity, ability.role), id);
         const end = await execution.run(request, { isInteraction: true });
         if (end.state === 'failed') throw end.error;
@@ -264,6 +269,10 @@ const runtime: ServiceSchema<object, any> = {
   },
 
   events: {
+    /** Somebody signed out, or lost his account. */
+    async 'identity.revoked'(this: Self, ctx: Context<{ userId?: string; sessionId?: string }>) {
+      await this.runtime?.sessions.revoke(ctx.params ?? {});
+    },
     /** Hint: a run somewhere was cancelled. */
     'runtime.cancelled'(this: Self, ctx: Context<{ workspaceId: string; correlationId: string; onlyInteractive: boolean }>) {
       this.runtime?.execution.cancelLocal(ctx.params.workspaceId, ctx.params.correlationId, ctx.params.onlyInteractive);

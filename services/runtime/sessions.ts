@@ -3,7 +3,8 @@
  * switches identity. The record lives in the cache as long as the session; a node remembers it a few seconds and forgets it at the notice.
  */
 import { LRUCache } from 'lru-cache';
-import { SECOND } from '../../mixins/shared/clock.ts';
+import type { Identity } from '../../mixins/auth/identity.ts';
+import { HOUR, MINUTE, SECOND } from '../../mixins/shared/clock.ts';
 import type { PrismeEvent } from '../../mixins/shared/event.ts';
 import type { JsonObject } from '../../mixins/shared/json.ts';
 import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
@@ -22,12 +23,39 @@ export interface SessionRecord {
 export const SESSION_EVENTS = ['gateway.login.succeeded', 'gateway.logout.succeeded', 'gateway.sessions.revoked', 'gateway.users.deleted'];
 
 const REMEMBER_MS = 5 * SECOND;
+/** A session met in a call is believed this long without being met again. */
+const LEARNT_MS = 6 * HOUR;
+const LEARN_AGAIN_MS = 10 * MINUTE;
 const DEFAULT_LIFE_S = 30 * 24 * 3600;
+const ofUserKey = (userId: string) => `runtime:sessions-of:${keyPart(userId)}`;
 const keyOf = (sessionId: string) => `runtime:session:${keyPart(sessionId)}`;
 
 export function createSessions(cache: CacheDriver, now: () => number = Date.now) {
   const known = new LRUCache<string, { record: SessionRecord | null }>({ max: 2000, ttl: REMEMBER_MS });
+  async function keep(record: SessionRecord, ttlMs: number): Promise<void> {
+    await cache.addMembers(ofUserKey(record.userId), [record.sessionId], { ttlMs });
+    await cache.set(keyOf(record.sessionId), record, { ttlMs });
+  }
+  const learnt = new LRUCache<string, true>({ max: 10_000, ttl: LEARN_AGAIN_MS });
   return {
+    /**
+     * Keeps who a verified caller is, so that the events of his runs, which name the session only, still lead to him. For sessions whose
+     * sign-in this installation has not seen (access tokens, a lost cache).
+     */
+    async learn({ kind, userId, sessionId, email, authData }: Identity): Promise<void> {
+      if (kind !== 'user' || !userId || !sessionId || learnt.has(sessionId)) return;
+      const record: SessionRecord = {
+        sessionId,
+        userId,
+        ...(email ? { email } : {}),
+        ...(authData ? { authData } : {}),
+        expiresAt: now() + LEARNT_MS,
+      };
+      learnt.set(sessionId, true);
+      const before = (await cache.get<SessionRecord>(keyOf(sessionId)))?.value;
+      if (!before || before.expiresAt < record.expiresAt) await keep(record, LEARNT_MS);
+    },
+
     /** The record of a live session, or `null`. */
     async find(sessionId: string): Promise<SessionRecord | null> {
       const remembered = known.get(sessionId);
@@ -59,15 +87,28 @@ export function createSessions(cache: CacheDriver, now: () => number = Date.now)
         ...(event.payload.authData ? { authData: event.payload.authData as JsonObject } : {}),
         expiresAt,
       };
-      await cache.set(keyOf(sessionId), record, { ttlMs });
+      await keep(record, ttlMs);
+    },
+
+    /** Ends a session, or all of a user: told by the gateway to every node. */
+    async revoke({ userId, sessionId }: { userId?: string; sessionId?: string }): Promise<void> {
+      known.clear();
+      learnt.clear();
+      const ids = sessionId ? [sessionId] : userId ? await cache.members(ofUserKey(userId)) : [];
+      await Promise.all(ids.map((id) => cache.delete(keyOf(id))));
     },
 
     /** Forgets what this node remembers of the session an event speaks of. */
     forget(event: PrismeEvent): void {
       const session = (event.payload.session ?? {}) as { id?: string };
       const sessionId = session.id ?? (event.payload.sessionId as string | undefined) ?? event.source.sessionId;
-      if (sessionId) known.delete(sessionId);
-      else known.clear();
+      if (sessionId) {
+        known.delete(sessionId);
+        learnt.delete(sessionId);
+      } else {
+        known.clear();
+        learnt.clear();
+      }
     },
   };
 }

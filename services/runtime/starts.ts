@@ -100,6 +100,11 @@ function wantsRawBody({ model, automation }: Match): boolean {
   return wants;
 }
 
+/** Ids of runs that nothing derives: this process, and a count. */
+const PROCESS = hexId().slice(0, 16);
+let count = 0;
+const freshId = () => `${PROCESS}${(++count).toString(36)}`;
+
 const digest = (...parts: string[]) => createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 32);
 
 /** A webhook call. With an idempotency key the run is durable, and the same for every repetition by the same caller. */
@@ -108,7 +113,7 @@ export function webhookRequest(match: Match, params: WebhookParams, identity: Id
   const key = params.idempotencyKey;
   const who = identity.userId ?? identity.sessionId ?? '';
   return {
-    id: key ? `k-${digest(workspaceId, slug, params.method, params.endpoint, who, key)}` : `w-${hexId()}`,
+    id: key ? `k-${digest(workspaceId, slug, params.method, params.endpoint, who, key)}` : `w-${freshId()}`,
     workspaceId,
     automation: slug,
     payload: {
@@ -134,7 +139,7 @@ export function webhookRequest(match: Match, params: WebhookParams, identity: Id
 export function testRequest(match: Match, payload: JsonObject, identity: Identity, as: RunIdentity, workspaceId: string): RunRequest {
   const slug = prefixed(match.model.instance, match.automation.slug);
   return {
-    id: `t-${hexId()}`,
+    id: `t-${freshId()}`,
     workspaceId,
     automation: slug,
     payload,

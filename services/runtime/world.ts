@@ -72,7 +72,8 @@ export interface WorldOptions {
   journal?: Journal;
   http?: HttpAnswer;
   control: AbortController;
-  seed: string;
+  /** 32 hexadecimal characters. */
+  seed: () => string;
   startedAt: number;
 }
 
@@ -102,7 +103,7 @@ const EAGER = new Set(['fetch', 'module', 'wait', 'rateLimit']);
 const isInfrastructure = (error: unknown): boolean => !isFault(error) || error.retryable === true;
 
 export function createWorld(options: WorldOptions): RunWorld {
-  const { services, request, loaded, redactor, journal, http, control, seed } = options;
+  const { services, request, loaded, redactor, journal, http, control } = options;
   const { config, contexts, waits, events, throttle, platform } = services;
   const now = Date.now;
   let time = options.startedAt;
@@ -301,7 +302,12 @@ export function createWorld(options: WorldOptions): RunWorld {
     return value;
   }
 
-  const random = generator(seed);
+  // Most runs ask for no randomness at all.
+  let source: (() => number) | undefined;
+  const random = () => {
+    source ??= generator(options.seed());
+    return source();
+  };
   return {
     signal: control.signal,
     broken,

@@ -154,7 +154,7 @@ describe('events', () => {
     await runtime.webhook(id, 'first', {}, {}, { userId: 'owner' });
 
     await eventually(() => runtime.of(id, 'stepped').length === 1);
-    expect(runtime.of(id, 'stepped')[0]?.payload).toMatchObject({ depth: 2, of: 1, user: 'session-owner' });
+    expect(runtime.of(id, 'stepped')[0]?.payload).toMatchObject({ depth: 2, of: 1, user: 'owner' });
     expect(runtime.of(id, 'step')[0]?.source).toMatchObject({
       sessionId: 'session-owner',
       automationSlug: 'first',

@@ -38,6 +38,18 @@ export interface RuntimeNode {
 
 export const WORKSPACE = 'ws-test';
 
+/** An embedded cache in a folder of its own; `drop` closes and removes it. */
+export async function testCache(): Promise<CacheDriver & { drop(): Promise<void> }> {
+  const dataDir = mkdtempSync(join(tmpdir(), 'prisme-cache-'));
+  const cache = await openCache(loadConfig({}, { dataDir }));
+  return Object.assign(cache, {
+    async drop() {
+      await cache.close();
+      rmSync(dataDir, { recursive: true, force: true });
+    },
+  });
+}
+
 export interface Stores {
   config: Config;
   cleanUp(): void;
