@@ -87,17 +87,21 @@ export async function openCore(config: Config, options: CoreOptions = {}): Promi
   let members = 0;
 
   let cancelTrim = () => {};
-  const trimLater = () => {
-    cancelTrim = timers.after(settings.trimMs * (0.75 + Math.random() / 2), () => {
-      void carrier
+  /** Nodes trim at different times; after a pass that removed much another one follows soon, as a pass may be partial. */
+  const trimLater = (ms: number) => {
+    cancelTrim = timers.after(ms * (0.75 + Math.random() / 2), () => {
+      carrier
         .trim()
-        .catch((error) => logger.warn(`bus: the log cannot be trimmed: ${error.message}`))
-        .finally(() => {
-          if (!isClosed) trimLater();
+        .catch((error) => {
+          logger.warn(`bus: the log cannot be trimmed: ${error.message}`);
+          return 0;
+        })
+        .then((removed) => {
+          if (!isClosed) trimLater(removed > 1_000 ? Math.min(settings.trimMs, 1_000) : settings.trimMs);
         });
     });
   };
-  trimLater();
+  trimLater(settings.trimMs);
 
   function assertOpen(): void {
     if (isClosed) throw fault('ServiceUnavailable', { message: 'The event bus of this node is closed.' });

@@ -63,6 +63,8 @@ export async function openConsumer(options: ConsumerOptions): Promise<Consumer> 
   const { carrier, group, member, timers, logger, leaseMs } = options;
   const shards = new Map<number, Shard>();
   const dirty = new Set<Shard>();
+  /** Shards in which entries were only passed over: written with the next tick, as reading them again costs little. */
+  const passedOver = new Set<Shard>();
   let open = 0;
   let isStopping = false;
   let cancelTick = () => {};
@@ -140,7 +142,7 @@ export async function openConsumer(options: ConsumerOptions): Promise<Consumer> 
       }
       accept(shard, entries[i] as Entry);
     }
-    markDirty(shard);
+    passedOver.add(shard);
   }
 
   function onAppended(index: number, after: Position, entries: Entry[]): void {
@@ -384,6 +386,8 @@ export async function openConsumer(options: ConsumerOptions): Promise<Consumer> 
         if (shard.isBehind || shard.state === 'held') void pump(shard);
       }
     }
+    for (const shard of passedOver) void settle(shard);
+    passedOver.clear();
     if (isStopping) return;
     await balance(members);
     lastTrouble = '';
@@ -401,9 +405,10 @@ export async function openConsumer(options: ConsumerOptions): Promise<Consumer> 
     if (missing <= 0) return;
     // Members begin at different shards, so that they seldom reach for the same one.
     const start = Math.floor((rank * carrier.shards) / count);
-    for (let i = 0; i < carrier.shards && missing > 0 && !isStopping; i++) {
-      const index = (start + i) % carrier.shards;
-      if (!shards.has(index) && (await take(index))) missing--;
+    const others = Array.from({ length: carrier.shards }, (_, i) => (start + i) % carrier.shards).filter((index) => !shards.has(index));
+    while (missing > 0 && others.length && !isStopping) {
+      const taken = await Promise.all(others.splice(0, missing).map(take));
+      missing -= taken.filter(Boolean).length;
     }
   }
 

@@ -75,7 +75,7 @@ export function openMemory(store: MemoryStore, { maxEntries = 1_000_000, keepMs 
   }
 
   function write(drafts: Draft[]): void {
-    const before = String(store.seq);
+    const before = store.logs.map((log) => log.at(-1)?.position ?? '0');
     const byShard = new Map<number, Entry[]>();
     for (const draft of drafts) {
       const entry = { ...draft, position: String(++store.seq), at: store.now() };
@@ -83,7 +83,7 @@ export function openMemory(store: MemoryStore, { maxEntries = 1_000_000, keepMs 
       const list = byShard.get(draft.shard) ?? [];
       byShard.set(draft.shard, [...list, entry]);
     }
-    for (const [shard, entries] of byShard) for (const follower of store.followers) follower(shard, before, entries);
+    for (const [shard, entries] of byShard) for (const follower of store.followers) follower(shard, before[shard] as string, entries);
   }
 
   function trim(keep: number): number {

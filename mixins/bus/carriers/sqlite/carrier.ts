@@ -7,6 +7,7 @@
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { fault } from '../../../shared/errors.ts';
 import type { Carrier, CarrierOptions, DeathQuery, Draft, Entry, Follower, Lease, Settlement, StoredDeath } from '../../carrier.ts';
+import { isGone, processMark } from './process-mark.ts';
 import { SCHEMA } from './schema.ts';
 
 const SHARDS = 16;
@@ -15,7 +16,8 @@ const COMMIT_MS = 2;
 /** How soon writes of other processes are noticed. */
 const POLL_MS = 5;
 const READ_COUNT = 1_000;
-const TRIM_COUNT = 20_000;
+/** Entries of a shard removed in one transaction: trimming must not hold up writers. */
+const TRIM_COUNT = 500;
 
 type Row = Record<string, string | number>;
 
@@ -41,9 +43,10 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
   let isScheduled = false;
   let lastCommit = 0;
   let isClosed = false;
-  /** Everything up to here was handed to the followers. */
-  let told = Number((sql.last.get() as Row).seq);
-  let version = dataVersion();
+  /** Everything up to here was handed to the followers; in each shard, the last entry that was. */
+  let told = 0;
+  let toldIn: string[] = [];
+  let version = 0;
   let poll: NodeJS.Timeout | undefined;
 
   function dataVersion(): number {
@@ -131,16 +134,18 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
       if (list) list.push(entry);
       else byShard.set(entry.shard, [entry]);
     }
-    const after = String(told);
     told = Number((entries.at(-1) as Entry).position);
-    for (const [shard, list] of byShard) for (const follower of followers) follower(shard, after, list);
+    for (const [shard, list] of byShard) {
+      const after = toldIn[shard] as string;
+      toldIn[shard] = (list.at(-1) as Entry).position;
+      for (const follower of followers) follower(shard, after, list);
+    }
   }
 
   /** Entries of this process go to the followers without being read again, unless another process wrote in between. */
   function tellOwn(entries: Entry[]): void {
-    if (!entries.length) return;
-    if (!followers.size) told = Number((entries.at(-1) as Entry).position);
-    else if (Number((entries[0] as Entry).position) === told + 1) tell(entries);
+    if (!entries.length || !followers.size) return;
+    if (Number((entries[0] as Entry).position) === told + 1) tell(entries);
     else tellRest();
   }
 
@@ -195,8 +200,9 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
     append: (drafts) => inNextCommit<void>({ drafts }),
     async follow(follower) {
       if (!followers.size) {
-        told = Number((sql.last.get() as Row).seq);
         version = dataVersion();
+        told = Number((sql.last.get() as Row).seq);
+        toldIn = Array.from({ length: SHARDS }, (_, shard) => String((sql.lastIn.get(shard) as Row).seq));
         poll = setInterval(look, POLL_MS).unref();
       }
       followers.add(follower);
@@ -226,9 +232,12 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
       inNextCommit({
         work: () => {
           const now = Date.now();
-          sql.beat.run(group, member, now + ttlMs);
+          sql.beat.run(group, member, now + ttlMs, processMark);
           sql.sweepMembers.run(now);
-          return (sql.members.all(group) as Row[]).map((row) => String(row.member));
+          const members = sql.members.all(group) as Row[];
+          const gone = members.filter((row) => isGone(String(row.process)));
+          for (const row of gone) sql.leave.run(group, row.member as string);
+          return members.filter((row) => !gone.includes(row)).map((row) => String(row.member));
         },
       }),
     leave: (group, member) => inNextCommit<void>({ work: () => void sql.leave.run(group, member) }),
@@ -238,9 +247,9 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
           const now = Date.now();
           sql.register.run(group, shard);
           const row = sql.cursor.get(group, shard) as Row;
-          if (row.owner && Number(row.expires) > now) return null;
+          if (row.owner && Number(row.expires) > now && !isGone(String(row.process))) return null;
           const token = `${member}:${Number(row.epoch) + 1}`;
-          sql.take.run(token, now + ttlMs, group, shard);
+          sql.take.run(token, processMark, now + ttlMs, group, shard);
           return {
             shard,
             token,
@@ -338,6 +347,7 @@ function prepareAll(db: DatabaseSync) {
   const statements = {
     version: 'PRAGMA data_version',
     last: "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'log'), 0) AS seq",
+    lastIn: 'SELECT coalesce(max(seq), 0) AS seq FROM log WHERE shard = ?',
     size: 'SELECT (SELECT max(seq) FROM log) - (SELECT min(seq) FROM log) + 1 AS size',
     insert: 'INSERT INTO log (shard, id, topic, workspace, grp, at, body) VALUES (?, ?, ?, ?, ?, ?, ?)',
     after: 'SELECT * FROM log WHERE seq > ? ORDER BY seq LIMIT ?',
@@ -346,13 +356,13 @@ function prepareAll(db: DatabaseSync) {
     find: 'SELECT seq FROM log WHERE id = ? AND shard = ? ORDER BY seq LIMIT 1',
     groupCount: 'SELECT count(*) AS n FROM cursors',
     groups: 'SELECT DISTINCT grp FROM cursors ORDER BY grp',
-    register: "INSERT OR IGNORE INTO cursors (grp, shard, cursor, owner, expires, epoch) VALUES (?, ?, 0, '', 0, 0)",
-    beat: 'INSERT OR REPLACE INTO members (grp, member, expires) VALUES (?, ?, ?)',
+    register: "INSERT OR IGNORE INTO cursors (grp, shard, cursor, owner, process, expires, epoch) VALUES (?, ?, 0, '', '', 0, 0)",
+    beat: 'INSERT OR REPLACE INTO members (grp, member, expires, process) VALUES (?, ?, ?, ?)',
     sweepMembers: 'DELETE FROM members WHERE expires <= ?',
-    members: 'SELECT member FROM members WHERE grp = ? ORDER BY member',
+    members: 'SELECT member, process FROM members WHERE grp = ? ORDER BY member',
     leave: 'DELETE FROM members WHERE grp = ? AND member = ?',
     cursor: 'SELECT * FROM cursors WHERE grp = ? AND shard = ?',
-    take: 'UPDATE cursors SET owner = ?, expires = ?, epoch = epoch + 1 WHERE grp = ? AND shard = ?',
+    take: 'UPDATE cursors SET owner = ?, process = ?, expires = ?, epoch = epoch + 1 WHERE grp = ? AND shard = ?',
     renew: 'UPDATE cursors SET expires = ? WHERE grp = ? AND shard = ? AND owner = ?',
     release: "UPDATE cursors SET owner = '', expires = 0 WHERE grp = ? AND shard = ? AND owner = ?",
     advance: 'UPDATE cursors SET cursor = ? WHERE grp = ? AND shard = ? AND owner = ?',

@@ -7,10 +7,12 @@ export const SCHEMA = `
   );
   CREATE INDEX IF NOT EXISTS log_by_shard ON log (shard, seq);
   CREATE INDEX IF NOT EXISTS log_by_id ON log (id);
-  CREATE TABLE IF NOT EXISTS members (grp TEXT NOT NULL, member TEXT NOT NULL, expires INTEGER NOT NULL, PRIMARY KEY (grp, member)) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS members (
+    grp TEXT NOT NULL, member TEXT NOT NULL, expires INTEGER NOT NULL, process TEXT NOT NULL, PRIMARY KEY (grp, member)
+  ) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS cursors (
-    grp TEXT NOT NULL, shard INTEGER NOT NULL, cursor INTEGER NOT NULL, owner TEXT NOT NULL, expires INTEGER NOT NULL,
-    epoch INTEGER NOT NULL, PRIMARY KEY (grp, shard)
+    grp TEXT NOT NULL, shard INTEGER NOT NULL, cursor INTEGER NOT NULL, owner TEXT NOT NULL, process TEXT NOT NULL,
+    expires INTEGER NOT NULL, epoch INTEGER NOT NULL, PRIMARY KEY (grp, shard)
   ) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS ahead (grp TEXT NOT NULL, shard INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (grp, shard, seq)) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS failures (
