@@ -1,0 +1,217 @@
+import { describe, expect, it } from '@jest/globals';
+import { loadConfig } from '../../../mixins/shared/config.ts';
+import { fault } from '../../../mixins/shared/errors.ts';
+import type { PrismeEvent } from '../../../mixins/shared/event.ts';
+import { keyRing } from '../../../mixins/shared/keyring.ts';
+import type { CompiledWorkspace, WorkspaceSource } from '../../../services/runtime/interpreter/index.ts';
+import { createModels, type ModelSources } from '../../../services/runtime/models.ts';
+import type { ModelAnswer } from '../../../services/workspaces/contract.ts';
+import { eventually } from '../../support/eventually.ts';
+
+const ring = keyRing([{ kid: 'k', key: 'ab'.repeat(32) }]);
+const compile = (source: WorkspaceSource): CompiledWorkspace => ({
+  source,
+  problems: [],
+  automations: new Map(
+    Object.keys(source.automations).map((slug) => [
+      slug,
+      {
+        slug,
+        isPrivate: false,
+        isDisabled: false,
+        triggers: { events: [], endpoint: slug, schedules: [] },
+        secretPaths: [],
+        redactPaths: { payload: [], output: [] },
+        body: null,
+      },
+    ]),
+  ),
+});
+const answer = (over: Partial<ModelAnswer> = {}): ModelAnswer => ({
+  id: 'w',
+  slug: 'shop',
+  name: 'Shop',
+  revision: 1,
+  config: { value: {} },
+  automations: { hello: {} },
+  imports: {},
+  ...over,
+});
+const event = (type: string, payload: object) =>
+  ({ id: 'e', type, payload, source: { correlationId: 'c' }, createdAt: '', size: 0 }) as unknown as PrismeEvent;
+
+function open(sources: Partial<ModelSources>) {
+  const reads: string[] = [];
+  const models = createModels({
+    sources: {
+      workspace: async (id) => {
+        reads.push(id);
+        return (sources.workspace ?? (async () => answer()))(id);
+      },
+      app: sources.app ?? (async () => answer({ id: 'app', slug: 'App', automations: { run: {} } })),
+      revisions: sources.revisions ?? (async () => ({})),
+      resolve: sources.resolve ?? (async () => ({ id: 'w' })),
+    },
+    compile,
+    keys: () => ring,
+    config: loadConfig(
+      {},
+      { open: { WORKSPACE_CONFIG_shop_region: 'eu', APP_CONFIG_App_mode: 'fast', ADDITIONAL_GLOBAL_VARS_brand: 'B' } },
+    ),
+  });
+  return { models, reads };
+}
+
+describe('models', () => {
+  it('are read once, however many ask at the same time', async () => {
+    const { models, reads } = open({});
+
+    const found = await Promise.all([models.get('w'), models.get('w'), models.get('w')]);
+
+    expect(reads).toEqual(['w']);
+    expect(new Set(found).size).toBe(1);
+    expect(found[0]?.root.computedGlobals).toMatchObject({
+      workspaceId: 'w',
+      workspaceName: 'Shop',
+      brand: 'B',
+      endpoints: { hello: expect.stringMatching(/\/workspaces\/w\/webhooks\/hello$/) },
+    });
+  });
+
+  it('hold configuration, secrets and app instances, nested ones too', async () => {
+    const sealed = {
+      k: { type: 'string' as const, sealed: ring.seal('top', 'secret/w/k') },
+      prismeai_ratelimit_emits: { type: 'number' as const, sealed: ring.seal('5', 'secret/w/prismeai_ratelimit_emits') },
+    };
+    const { models } = open({
+      workspace: async () =>
+        answer({
+          config: { value: { key: '{{secret.k}}' } },
+          secrets: sealed,
+          imports: { crm: { appSlug: 'App', config: { token: '{{config.key}}' } } },
+        }),
+      app: async (slug) =>
+        slug === 'App'
+          ? answer({
+              id: 'a',
+              slug: 'App',
+              config: { value: { mode: 'slow', base: 'b' } },
+              imports: { mail: { appSlug: 'Mail', config: { all: '{{config}}' } } },
+            })
+          : answer({ id: 'm', slug: 'Mail' }),
+    });
+
+    const { root, systemSecrets } = await models.get('w');
+
+    expect(root.config).toEqual({ region: 'eu', key: 'top' });
+    expect(root.child('crm')?.config).toEqual({ mode: 'slow', base: 'b', token: 'top' });
+    expect(root.child('crm')?.child('mail')).toMatchObject({
+      instance: 'crm.mail',
+      parentAppSlugs: ['App'],
+      config: { all: { token: 'top' } },
+    });
+    expect(root.secrets).toEqual({ k: 'top' });
+    expect(root.secretTexts).toContain('top');
+    expect(systemSecrets).toEqual({ ratelimit_emits: 5 });
+  });
+
+  it('report an app that is missing or installs itself, and load the rest', async () => {
+    const { models } = open({
+      workspace: async () =>
+        answer({ imports: { gone: { appSlug: 'Gone' }, loop: { appSlug: 'Loop' }, off: { appSlug: 'App', disabled: true } } }),
+      app: async (slug) => {
+        if (slug === 'Gone') throw fault('ObjectNotFoundError');
+        return answer({ id: 'l', slug: 'Loop', imports: { again: { appSlug: 'Loop' } } });
+      },
+    });
+
+    const { root, problems } = await models.get('w');
+
+    expect([root.child('gone'), root.child('off')]).toEqual([undefined, undefined]);
+    expect(root.child('loop')).toBeDefined();
+    expect(problems.map(({ error }) => error).sort()).toEqual(['ObjectNotFoundError', 'RecursiveImport']);
+  });
+
+  it('follow a newer revision, and ignore an older notice', async () => {
+    let revision = 1;
+    const { models, reads } = open({ workspace: async () => answer({ revision, automations: { [`v${revision}`]: {} } }) });
+    await models.get('w');
+    revision = 2;
+
+    models.follow(event('workspaces.automations.updated', { workspaceId: 'w', revision: 2 }));
+    expect((await models.get('w')).revision).toBe(2);
+    models.follow(event('workspaces.automations.updated', { workspaceId: 'w', revision: 2 }));
+    await models.get('w');
+
+    expect(reads).toHaveLength(2);
+  });
+
+  it('are read again until the announced revision is there', async () => {
+    let revision = 1;
+    const { models } = open({ workspace: async () => answer({ revision }) });
+    await models.get('w');
+
+    models.follow(event('workspaces.updated', { workspaceId: 'w', revision: 3 }));
+    expect((await models.get('w')).revision).toBe(1);
+    revision = 3;
+
+    await eventually(async () => expect((await models.get('w')).revision).toBe(3), { timeoutMs: 1_000 });
+  });
+
+  it('outlive a failed read, and end with their workspace', async () => {
+    let failure: Error | null = null;
+    const { models } = open({
+      workspace: async () => {
+        if (failure) throw failure;
+        return answer();
+      },
+    });
+    const good = await models.get('w');
+
+    failure = new Error('the store is away');
+    models.follow(event('workspaces.updated', { workspaceId: 'w', revision: 2 }));
+    expect(await models.get('w')).toBe(good);
+    failure = fault('ObjectNotFoundError');
+    models.follow(event('workspaces.deleted', { workspaceId: 'w' }));
+
+    await expect(models.get('w')).rejects.toMatchObject({ type: 'ObjectNotFoundError' });
+    expect(await models.find('w')).toBe(good);
+  });
+
+  it('that use an app follow its publication', async () => {
+    let version = 1;
+    const { models } = open({
+      workspace: async () => answer({ imports: { crm: { appSlug: 'App' } } }),
+      app: async () => answer({ id: 'a', slug: 'App', revision: version, automations: { [`v${version}`]: {} } }),
+    });
+    await models.get('w');
+    version = 2;
+
+    models.follow(event('apps.published', { app: { slug: 'App' } }));
+
+    await eventually(async () =>
+      expect([...((await models.get('w')).root.child('crm')?.workspace.automations.keys() ?? [])]).toEqual(['v2']),
+    );
+  });
+
+  it('notice a lost notice by comparing revisions', async () => {
+    let revision = 1;
+    const { models } = open({ workspace: async () => answer({ revision }), revisions: async () => ({ w: revision }) });
+    await models.get('w');
+    revision = 5;
+
+    await models.sync();
+
+    expect((await models.get('w')).revision).toBe(5);
+  });
+
+  it('can be made again from their parts', async () => {
+    const { models } = open({ workspace: async () => answer({ imports: { crm: { appSlug: 'App' } } }) });
+    const { parts } = await models.get('w');
+
+    const restored = await models.restore(JSON.parse(JSON.stringify(parts)));
+
+    expect(restored.revision).toBe(1);
+    expect(restored.root.child('crm')?.workspace.automations.has('run')).toBe(true);
+  });
+});
