@@ -6,7 +6,7 @@ import type { EventSource } from '../../mixins/shared/event.ts';
 import { isPlainObject, type JsonObject } from '../../mixins/shared/json.ts';
 import type { ExecutedReport, Frame, RunModel, TriggerInfo } from './interpreter/index.ts';
 import type { Redactor } from './redaction.ts';
-import type { RunRequest } from './runs.ts';
+import { effectRoot, type RunRequest } from './runs.ts';
 
 const CROCKFORD = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
 
@@ -69,7 +69,8 @@ export interface NativeEvents {
 
 export function createNativeEvents(bus: EventBus, config: Config): NativeEvents {
   // Ids do not depend on when an effect is performed: repeated by a replay, it is the same event.
-  const idOf = (request: RunRequest, key: string) => derivedUlid(ulidTime(request.trigger.id, request.acceptedAt), `${request.id}/${key}`);
+  const idOf = (request: RunRequest, key: string) =>
+    derivedUlid(ulidTime(request.trigger.id, request.acceptedAt), `${effectRoot(request)}/${key}`);
   return {
     triggered(request, redactor) {
       const { workspaceId, automation, trigger, run } = request;

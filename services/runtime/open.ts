@@ -14,7 +14,7 @@ import { createContexts } from './contexts.ts';
 import { createExecution, type Execution } from './execution.ts';
 import { createGuard } from './fetch/guard.ts';
 import type { CompiledWorkspace, RunAutomation, RunIdentity, WorkspaceSource } from './interpreter/index.ts';
-import { journalKey } from './journal.ts';
+import { type JournalEntry, type JournalHead, journalKey } from './journal.ts';
 import { createThrottle, createTurns } from './limits.ts';
 import { createModels, type Models } from './models.ts';
 import { createModules } from './modules/index.ts';
@@ -206,12 +206,17 @@ export async function openRuntime(host: Host, { compile, interpret }: Engine): P
           message: `A run that is ${held.record.state} cannot be begun again.`,
           data: { state: held.record.state },
         });
-      // What failed is tried again; what was done before it stays done.
-      const records = await cache.list<{ e?: unknown }>(journalKey(workspaceId, runId));
-      await cache.delete(journalKey(workspaceId, runId));
-      const good = records.filter((record) => record.e === undefined);
-      if (good.length) await cache.append(journalKey(workspaceId, runId), good, { ttlMs: 31 * 24 * 60 * MINUTE });
+      const present = (await models.get(workspaceId)).revision;
+      const key = journalKey(workspaceId, runId);
+      const records = await cache.list<JournalHead | JournalEntry>(key);
+      const head = records[0] as JournalHead | undefined;
+      const isChanged = head !== undefined && head.revision !== present;
+      const kept = isChanged ? [] : keptForRetry(records, held.record);
+      await cache.delete(key);
+      if (kept.length) await cache.append(key, kept, { ttlMs: 31 * 24 * 60 * MINUTE });
+      const request = isChanged ? { ...held.record.request, again: (held.record.request.again ?? 0) + 1 } : held.record.request;
       const changed = await store.change(held, {
+        request,
         state: 'accepted',
         attempts: 0,
         error: undefined,
@@ -238,4 +243,14 @@ export async function openRuntime(host: Host, { compile, interpret }: Engine): P
       await guard.close();
     },
   };
+}
+
+/** Contexts are read and written again, so that the run sees what was repaired; a repeated write is known by its key for an hour. */
+const DONE_AGAIN = new Set(['context.read', 'context.write', 'identity.switch', 'sleep']);
+const KEYS_KNOWN_MS = 50 * MINUTE;
+
+/** The journal a run is begun again with: what it had completed stays done, what failed is tried again. */
+function keptForRetry(records: (JournalHead | JournalEntry)[], { state, updatedAt }: RunRecord): (JournalHead | JournalEntry)[] {
+  const isFresh = state === 'failed' && Date.now() - Date.parse(updatedAt) < KEYS_KNOWN_MS;
+  return records.filter((record) => !('y' in record) || (record.e === undefined && !(isFresh && DONE_AGAIN.has(record.y))));
 }

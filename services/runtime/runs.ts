@@ -31,7 +31,12 @@ export interface RunRequest {
   acceptedAt: number;
   /** Survives its node. */
   isDurable: boolean;
+  /** Set when the run is begun again after its workspace was changed: its effects are new ones. */
+  again?: number;
 }
+
+/** What the keys of a run's effects begin with, in the bus, in the cache and at fetched services. */
+export const effectRoot = ({ id, again }: RunRequest): string => (again ? `${id}~${again}` : id);
 
 export type RunState = 'accepted' | 'running' | 'waiting' | 'done' | 'failed' | 'dead' | 'cancelled';
 export const FINAL_STATES: readonly RunState[] = ['done', 'failed', 'dead', 'cancelled'];

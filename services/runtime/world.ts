@@ -33,7 +33,7 @@ import type { Throttle } from './limits.ts';
 import type { LoadedWorkspace } from './models.ts';
 import { derivedUlid, type NativeEvents, sourceOf } from './native-events.ts';
 import { maskHeaders, type Redactor } from './redaction.ts';
-import type { RunRequest } from './runs.ts';
+import { effectRoot, type RunRequest } from './runs.ts';
 import { prefixed } from './triggers.ts';
 import { MAX_WAIT_MS, type Wait, type Waits } from './waits.ts';
 
@@ -141,7 +141,7 @@ export function createWorld(options: WorldOptions): RunWorld {
   async function emit(key: string, type: string, payload: JsonObject, frame: Frame, more: { target?: EventTarget; options?: JsonObject }) {
     const full = prefixed(frame.instance, type);
     const event = await services.bus.send(full, payload, {
-      id: derivedUlid(time, `${request.id}/${key}`),
+      id: derivedUlid(time, `${effectRoot(request)}/${key}`),
       source: { ...sourceOf(request, frame, { withUser: false }), serviceTopic: EMIT_TOPIC },
       topic: EMIT_TOPIC,
       ...(more.target ? { target: more.target } : {}),
@@ -157,7 +157,10 @@ export function createWorld(options: WorldOptions): RunWorld {
     let items = 0;
     return performFetch(opened, services.guard, config, {
       signal: control.signal,
-      idempotencyKey: createHash('sha256').update(`${request.id}/${key}`).digest('hex').slice(0, 32),
+      idempotencyKey: createHash('sha256')
+        .update(`${effectRoot(request)}/${key}`)
+        .digest('hex')
+        .slice(0, 32),
       now,
       throttle: async () => void (await throttle(request.workspaceId, loaded.systemSecrets, 'fetchs', 1, control.signal)),
       async platformHeaders(fetched, headers) {
@@ -194,7 +197,7 @@ export function createWorld(options: WorldOptions): RunWorld {
   async function doWait(key: string, asked: WaitRequest, frame: Frame): Promise<PrismeEvent | null> {
     const timeoutMs = Math.min(Math.max(0, (asked.timeoutS || config.waitTimeoutS) * 1000), MAX_WAIT_MS);
     const wait: Wait = {
-      id: `${request.id}/${key}`,
+      id: `${effectRoot(request)}/${key}`,
       workspaceId: request.workspaceId,
       runId: request.id,
       oneOf: (asked.oneOf ?? []).map((choice) => ({
@@ -234,7 +237,7 @@ export function createWorld(options: WorldOptions): RunWorld {
       case 'context.read':
         return contexts.read(effect.contexts, owner(frame), now());
       case 'context.write':
-        return contexts.write(effect.context, effect.operations, owner(frame), `${request.id}/${key}`, now());
+        return contexts.write(effect.context, effect.operations, owner(frame), `${effectRoot(request)}/${key}`, now());
       case 'config.write':
         return platform.configure(effect.operations, frame, request);
       case 'identity.switch':

@@ -1,0 +1,232 @@
+/** Installed apps, identities, secrets of arguments, and runs seen by their owner; the real language, stores and rights. */
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import type { JsonObject } from '../../mixins/shared/json.ts';
+import { eventually } from '../support/eventually.ts';
+import { type RuntimeServices, startRuntime } from '../support/runtime-services.ts';
+
+let runtime: RuntimeServices;
+beforeAll(async () => {
+  runtime = await startRuntime();
+}, 60_000);
+afterAll(() => runtime.stop());
+
+const body = async (answer: Promise<{ body: unknown }>) => (await answer).body;
+let serial = 0;
+
+/** Publishes a workspace as an app and installs it as `inst` in a new one. */
+async function installed(app: Record<string, JsonObject>, host: Record<string, JsonObject> = {}, config: JsonObject = {}) {
+  const appSlug = `App${++serial}`;
+  const source = await runtime.workspace(app);
+  await runtime.call('apps.publish', { body: { workspaceId: source, slug: appSlug, name: appSlug } });
+  const id = await runtime.workspace(host);
+  await runtime.call('appInstances.install', { workspaceId: id, body: { appSlug, slug: 'inst', config } });
+  await eventually(async () => expect(await runtime.call('runtime.triggers', { workspaceId: id })).toBeDefined());
+  return { id, source, appSlug };
+}
+
+describe('an installed app', () => {
+  it('answers at its own endpoint, with its configuration, private automations too', async () => {
+    const { id } = await installed(
+      { hi: { when: { endpoint: true }, private: true, output: { mode: '{{config.mode}}', instance: '{{run.appInstanceFullSlug}}' } } },
+      {},
+      { mode: 'fast' },
+    );
+
+    await eventually(async () => expect(await body(runtime.webhook(id, 'inst.hi'))).toEqual({ mode: 'fast', instance: 'inst' }));
+  });
+
+  it('is called by its host, except what is private, and emits under its name', async () => {
+    const { id } = await installed(
+      { work: { do: [{ emit: { event: 'done', payload: { n: '{{n}}' } } }], output: '{% {{n}} * 2 %}' }, hidden: { private: true } },
+      {
+        call: { when: { endpoint: true }, do: [{ 'inst.work': { n: 4, output: 'r' } }], output: '{{r}}' },
+        pry: { when: { endpoint: true }, do: [{ 'inst.hidden': {} }] },
+        heard: { when: { events: ['inst.done'] }, do: [{ emit: { event: 'host.heard', payload: { n: '{{payload.n}}' } } }] },
+      },
+    );
+
+    await eventually(async () => expect(await body(runtime.webhook(id, 'call'))).toBe(8));
+    await expect(runtime.webhook(id, 'pry')).rejects.toMatchObject({ type: 'ObjectNotFoundError' });
+    await eventually(() => runtime.of(id, 'host.heard').length >= 1);
+    expect(runtime.of(id, 'inst.done')[0]?.source).toMatchObject({ appInstanceFullSlug: 'inst', automationSlug: 'work' });
+  });
+
+  it('that configures itself when configured comes to rest', async () => {
+    const { id } = await installed({
+      setup: {
+        when: { events: ['workspaces.apps.configured', 'workspaces.apps.installed'] },
+        do: [{ set: { name: 'config', type: 'merge', value: { ready: true, runs: 1 } } }],
+      },
+      state: { when: { endpoint: true }, output: '{{config}}' },
+    });
+
+    await eventually(async () => expect(await body(runtime.webhook(id, 'inst.state'))).toMatchObject({ ready: true }));
+    await eventually(async () =>
+      expect(await runtime.call('appInstances.getConfig', { workspaceId: id, slug: 'inst' })).toMatchObject({ ready: true, runs: 1 }),
+    );
+    const configured = () => runtime.of(id, 'workspaces.apps.configured').length;
+    const before = configured();
+    await runtime.emit(id, 'quiet');
+    await eventually(() => runtime.of(id, 'quiet').length === 1);
+    expect(configured()).toBe(before);
+    expect(before).toBeLessThanOrEqual(2);
+  });
+
+  it('follows the publication of a new version', async () => {
+    const { id, source, appSlug } = await installed({ v: { when: { endpoint: true }, output: 1 } });
+    await eventually(async () => expect(await body(runtime.webhook(id, 'inst.v'))).toBe(1));
+
+    await runtime.call('automations.update', {
+      workspaceId: source,
+      slug: 'v',
+      body: { name: 'v', do: [], when: { endpoint: true }, output: 2 },
+    });
+    await runtime.call('apps.publish', { body: { workspaceId: source, slug: appSlug, name: 'two' } });
+
+    await eventually(async () => expect(await body(runtime.webhook(id, 'inst.v'))).toBe(2), { timeoutMs: 3_000 });
+  });
+});
+
+describe('identities', () => {
+  it('are switched by session.id for what follows, and switched back', async () => {
+    const id = await runtime.workspace({
+      bot: {
+        when: { endpoint: true },
+        do: [
+          { set: { name: 'own', value: '{{session.id}}' } },
+          { set: { name: 'session.cart', value: 'mine' } },
+          { set: { name: 'session.id', value: 'chat-7' } },
+          { set: { name: 'session.cart', value: 'theirs' } },
+          { set: { name: 'inside', value: '{{user.id}}/{{session.id}}' } },
+          { emit: { event: 'bot.said' } },
+          { set: { name: 'session.id', value: '{{own}}' } },
+        ],
+        output: { inside: '{{inside}}', cart: '{{session.cart}}', back: '{{user.id}}' },
+      },
+    });
+
+    expect(await body(runtime.webhook(id, 'bot', {}, {}, { userId: 'owner' }))).toEqual({
+      inside: 'chat-7/chat-7',
+      cart: 'mine',
+      back: 'owner',
+    });
+    await eventually(() => runtime.of(id, 'bot.said')[0]?.source.sessionId === 'chat-7');
+  });
+
+  it('gain no right by switching', async () => {
+    const id = await runtime.workspace({
+      climb: { when: { endpoint: true }, do: [{ set: { name: 'user.id', value: 'owner' } }, { guarded: {} }] },
+      guarded: { authorizations: { action: 'refund' } },
+    });
+
+    await expect(runtime.webhook(id, 'climb', {}, {}, { userId: 'stranger' })).rejects.toMatchObject({ type: 'ForbiddenError' });
+  });
+
+  it('of the workspace are handed out as tokens', async () => {
+    const id = await runtime.workspace({
+      pass: { when: { endpoint: true }, do: [{ auth: { workspace: true, output: 'p' } }], output: '{{p.jwt}}' },
+    });
+
+    expect(await body(runtime.webhook(id, 'pass', {}, {}, { userId: 'ada' }))).toBe('jwt-workspace');
+    expect(runtime.minted.at(-1)).toMatchObject({ kind: 'workspace', workspaceId: id, userId: 'ada' });
+  });
+});
+
+describe('native events', () => {
+  it('hide secret arguments of parent and child, and the credentials of the request', async () => {
+    const id = await runtime.workspace({
+      parent: { when: { endpoint: true }, do: [{ child: { token: '{{body.token}}', output: 'r' } }], output: '{{r}}' },
+      child: { arguments: { token: { type: 'string', secret: true } }, output: 'got {{token}}' },
+    });
+
+    expect(await body(runtime.webhook(id, 'parent', { token: 'tok-123456' }, { headers: { authorization: 'Bearer abc-123' } }))).toBe(
+      'got tok-123456',
+    );
+
+    await eventually(() => runtime.of(id, 'runtime.automations.executed').length === 2);
+    const text = JSON.stringify(runtime.of(id, 'runtime.automations.executed'));
+    expect(text).not.toContain('tok-123456');
+    expect(text).not.toContain('abc-123');
+    expect(text).not.toContain('$http');
+    expect(text).toContain('REDACTED');
+  });
+});
+
+describe('runs', () => {
+  it('that wait are listed, and cancelled with what they wait for', async () => {
+    const id = await runtime.workspace({
+      sleeper: { when: { events: ['sleep'] }, do: [{ wait: { oneOf: [{ event: 'never' }], timeout: 600 } }] },
+    });
+    const event = await runtime.emit(id, 'sleep');
+    const list = () => runtime.call('runtime.runs.list', { workspaceId: id });
+
+    await eventually(
+      async () =>
+        expect((await list()).runs).toMatchObject([{ automation: 'sleeper', state: 'waiting', waitingFor: { events: ['never'] } }]),
+      { timeoutMs: 10_000 },
+    );
+    const [run] = (await list()).runs;
+    expect(run.correlationId).toBe(event.source.correlationId);
+    expect(await runtime.call('runtime.runs.cancel', { workspaceId: id, runId: run.id })).toEqual({ cancelled: 1 });
+
+    expect(await runtime.call('runtime.runs.get', { workspaceId: id, runId: run.id })).toMatchObject({ state: 'cancelled' });
+  });
+
+  it('that failed are listed with the reason, and begun again by their owner', async () => {
+    const id = await runtime.workspace({
+      fragile: {
+        when: { events: ['try'] },
+        do: [
+          { set: { name: 'global.tries', value: '{% {{global.tries}} + 1 %}' } },
+          { conditions: { '!{{global.fixed}}': [{ 'not there yet': {} }] } },
+          { set: { name: 'global.done', value: true } },
+        ],
+      },
+      fix: {
+        when: { endpoint: true },
+        do: [{ set: { name: 'global.fixed', value: true } }],
+        output: { done: '{{global.done}}', tries: '{{global.tries}}' },
+      },
+    });
+    await runtime.emit(id, 'try');
+    const failed = await eventually(async () => {
+      const { runs } = await runtime.call('runtime.runs.list', { workspaceId: id, query: { state: 'failed' } });
+      expect(runs).toHaveLength(1);
+      return runs[0];
+    });
+    expect(failed.error).toMatchObject({ error: 'ObjectNotFoundError' });
+    await expect(runtime.call('runtime.runs.retry', { workspaceId: id, runId: failed.id }, { userId: 'stranger' })).rejects.toMatchObject({
+      type: 'ForbiddenError',
+    });
+
+    await runtime.webhook(id, 'fix');
+    expect(await runtime.call('runtime.runs.retry', { workspaceId: id, runId: failed.id })).toMatchObject({ state: 'accepted' });
+
+    await eventually(async () =>
+      expect((await runtime.call('runtime.runs.get', { workspaceId: id, runId: failed.id })).state).toBe('done'),
+    );
+    expect(await body(runtime.webhook(id, 'fix'))).toEqual({ done: true, tries: 1 });
+  });
+
+  it('that failed run their new version when their workspace was repaired', async () => {
+    const id = await runtime.workspace({ wrong: { when: { events: ['go'] }, do: [{ emit: { event: 'first' } }, { 'not there': {} }] } });
+    await runtime.emit(id, 'go');
+    const failed = await eventually(async () => {
+      const { runs } = await runtime.call('runtime.runs.list', { workspaceId: id, query: { state: 'failed' } });
+      expect(runs).toHaveLength(1);
+      return runs[0];
+    });
+
+    await runtime.call('automations.update', {
+      workspaceId: id,
+      slug: 'wrong',
+      body: { name: 'wrong', when: { events: ['go'] }, do: [{ emit: { event: 'repaired' } }] },
+    });
+    await runtime.call('runtime.runs.retry', { workspaceId: id, runId: failed.id });
+
+    await eventually(() => runtime.of(id, 'repaired').length === 1);
+    await eventually(async () =>
+      expect((await runtime.call('runtime.runs.get', { workspaceId: id, runId: failed.id })).state).toBe('done'),
+    );
+  });
+});
