@@ -68,6 +68,8 @@ export interface RunOptions {
 
 /** After this long without a confirmed sign of life a node asks before it writes. */
 const TRUST_MS = 2 * SECOND;
+/** Runs in memory beyond which waiting ones leave at once. */
+const CROWD = 100;
 const JOURNAL_TTL_MS = 32 * 24 * 60 * MINUTE;
 
 export function createExecution(options: ExecutionOptions) {
@@ -336,10 +338,12 @@ export function createExecution(options: ExecutionOptions) {
     newRecord,
     /** Suspends what has been waiting for longer than the grace time. */
     suspendIdle(now = Date.now()): void {
+      // Many runs in memory make room sooner: the grace time only spares short waits the way through the journal.
+      const grace = actives.size > CROWD ? graceMs / 20 : graceMs;
       for (const active of actives.values()) {
         const { world, journal } = active;
         if (!journal || !world || active.isLeaving || world.openWaits.length === 0) continue;
-        if (world.pending === world.openWaits.length && now - world.activeAt > graceMs) void suspend(active);
+        if (world.pending === world.openWaits.length && now - world.activeAt > grace) void suspend(active);
       }
     },
     cancelLocal(workspaceId: string, correlationId: string, onlyInteractive = false): number {

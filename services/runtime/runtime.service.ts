@@ -29,12 +29,13 @@ import { childrenOf } from './models.ts';
 import { openRuntime, type Runtime } from './open.ts';
 import { FINAL_STATES, type RunRequest, type RunSummary, summaryOf } from './runs.ts';
 import { runIdentity, testRequest, webhookRequest } from './starts.ts';
-import { automationAt, endpointMatches, triggerRows } from './triggers.ts';
+import { automationAt, endpointMatches, eventMatches, triggerRows } from './triggers.ts';
 
 interface RuntimeMethods {
   runtime: Runtime;
   answer(ctx: Call<WebhookParams>, request: RunRequest, isNested: boolean): Promise<unknown>;
   answerOnce(request: RunRequest): Promise<WebhookAnswer>;
+  tellWebhook(request: RunRequest): Promise<void>;
   askNodes<T>(action: string, params: object): Promise<T[]>;
   activeRuns(workspaceId: string): Promise<RunSummary[]>;
 }
@@ -42,6 +43,7 @@ type Self = Service & AuthMethods & BusMethods & { cache: CacheDriver; documents
 type Call<P> = Context<P, CallMeta>;
 
 const WORKSPACE = { workspaceId: 'string|min:1' } as const;
+const WEBHOOK_EVENT = 'runtime.webhooks.triggered';
 const STOP_DRAIN_MS = 5_000;
 const MAX_LISTED = 500;
 /** How long a repeated call with an Idempotency-Key waits for the first one. */
@@ -83,6 +85,7 @@ const runtime: ServiceSchema<object, any> = {
           void execution.run(webhookRequest(match, once, identity, as, id), { isNested }).catch((error) => this.logger.error(error));
         }
         const request = webhookRequest(first, params, identity, as, id);
+        if (eventMatches(root, WEBHOOK_EVENT).length) await this.tellWebhook(request);
         if (prefersAsync(params.headers)) return accepted(await this.runtime.accept(request));
         return request.isDurable ? this.answerOnce(request) : this.answer(ctx, request, isNested);
       },
@@ -324,6 +327,21 @@ const runtime: ServiceSchema<object, any> = {
           : fault('RunLostError');
       }
       throw fault('RunLostError');
+    },
+
+    /** Only where an automation listens to it: every webhook already tells `runtime.interactions.triggered`. */
+    async tellWebhook(this: Self, { workspaceId, automation, payload, run, identity }: RunRequest): Promise<void> {
+      const source = {
+        workspaceId,
+        correlationId: run.correlationId,
+        automationDepth: run.depth + 1,
+        ...(identity.sessionId ? { sessionId: identity.sessionId } : {}),
+      };
+      await this.bus.send(
+        WEBHOOK_EVENT,
+        { workspaceId, automationSlug: automation, method: String(payload.method) },
+        { source, topic: WEBHOOK_EVENT },
+      );
     },
 
     /** Asks every node that runs automations. */

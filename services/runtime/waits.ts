@@ -163,14 +163,21 @@ export function createWaits({ cache, now = Date.now, onDecided }: WaitsOptions) 
   /** Registered waits that accept `event`. */
   async function candidates(event: PrismeEvent, fields: string[]): Promise<Wait[]> {
     const ws = event.source.workspaceId as string;
-    const ids = new Set<string>();
+    const places = new Map<string, string>();
     for (const field of fields) {
       const found = field === '' ? '' : valueAt(event, field.split('.'));
       const values = field === '' ? [''] : [found, ...(Array.isArray(found) ? found : [])].map(textOf).filter((text) => text !== undefined);
-      for (const value of values) for (const id of await cache.members(placeKey(ws, { type: event.type, field, value }))) ids.add(id);
+      for (const value of values) {
+        const place = placeKey(ws, { type: event.type, field, value });
+        for (const id of await cache.members(place)) places.set(id, place);
+      }
     }
-    if (ids.size === 0) return [];
-    const documents = await cache.getMany([...ids].map((id) => docKey(ws, id)));
+    if (places.size === 0) return [];
+    const ids = [...places.keys()];
+    const documents = await cache.getMany(ids.map((id) => docKey(ws, id)));
+    // Left behind by a node that died: the registration has expired, its entry in the index goes too.
+    const stale = ids.filter((_, i) => documents[i] === null);
+    await Promise.all(stale.map((id) => cache.removeMembers(places.get(id) as string, [id])));
     return documents
       .map((document) => document?.value as Wait | undefined)
       .filter((wait) => wait !== undefined)
