@@ -169,6 +169,8 @@ export async function startNode(stores: Stores, automations: Record<string, Auto
       for (const active of runtime.execution.actives.values()) active.world?.silence();
       await Promise.race([bus.close({ drainMs: 0 }).catch(() => {}), new Promise((done) => setTimeout(done, 300))]);
       void runtime.stop(0).catch(() => {});
+      await opened.close().catch(() => {});
+      await documents.close().catch(() => {});
     },
   };
 }
