@@ -7,7 +7,7 @@
  */
 import type { Context, Service, ServiceSchema } from 'moleculer';
 import { type BusMethods, bus } from '../../mixins/bus/bus.mixin.ts';
-import type { Delivery, Subscription } from '../../mixins/bus/contract.ts';
+import type { Delivery, GroupOptions, Subscription } from '../../mixins/bus/contract.ts';
 import { SECOND, sleep } from '../../mixins/shared/clock.ts';
 import type { PrismeEvent } from '../../mixins/shared/event.ts';
 import { type CacheMethods, cache } from '../../mixins/storage/cache/cache.mixin.ts';
@@ -31,7 +31,12 @@ export interface HistoryCounters {
   refused: number;
 }
 
-const BATCH = 500;
+/**
+ * How the history reads the bus. A batch is small enough to be stored in some ten milliseconds. Nothing dies of being tried: an event that was in hand when its
+ * node was killed, time and again, is as good as any other.
+ */
+export const HISTORY_GROUP: GroupOptions = { group: 'history', batchSize: 500, attempts: 1_000_000 };
+
 const FIRST_RETRY_MS = 200;
 const MAX_RETRY_MS = 30 * SECOND;
 const DEAD_KEY = '{history}:dead';
@@ -130,11 +135,7 @@ const history: ServiceSchema<object, any> = {
   },
 
   async started(this: Self) {
-    this.consumer = await this.bus.all((events, delivery) => this.keep(events, delivery), {
-      group: 'history',
-      batchSize: BATCH,
-      attempts: 1000,
-    });
+    this.consumer = await this.bus.all((events, delivery) => this.keep(events, delivery), HISTORY_GROUP);
   },
 
   async stopped(this: Self) {
