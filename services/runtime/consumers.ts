@@ -43,6 +43,20 @@ const LANES_PER_WORKSPACE = 256;
 const MAX_IN_FLIGHT = 1000;
 const WAIT_BATCH = 64;
 
+/** Changes that may change what is scheduled. */
+const PLANNED_BY = [
+  'workspaces.created',
+  'workspaces.deleted',
+  'workspaces.duplicated',
+  'workspaces.imported',
+  'workspaces.suspended',
+  'workspaces.configured',
+  'workspaces.automations.*',
+  'workspaces.apps.*',
+  'workspaces.versions.*',
+  'apps.*',
+];
+
 export const cancelledKey = (workspaceId: string, correlationId: string): string =>
   `run:{${workspaceId}}:cancelled:${keyPart(correlationId)}`;
 
@@ -91,7 +105,10 @@ export async function startConsumers(options: ConsumersOptions): Promise<Subscri
   async function trigger(event: PrismeEvent, delivery: Delivery): Promise<void> {
     const { workspaceId, correlationId } = event.source;
     if (!workspaceId || !correlationId) return;
-    const workspace = await models.find(workspaceId);
+    const uninstalled = event.type === 'workspaces.apps.uninstalled' ? models.withInstance(workspaceId, String(event.payload.slug)) : null;
+    // What the event tells has happened: the automations it starts see it, also when it comes here first.
+    if (/^(workspaces|apps)\./.test(event.type)) models.follow(event);
+    const workspace = uninstalled ?? (await models.find(workspaceId));
     if (!workspace) return void explanations.add(event, { reason: 'workspace missing or suspended' });
     const starts = startsOf(workspace, event);
     // What the platform tells of every run would push out what people ask about.
@@ -117,7 +134,7 @@ export async function startConsumers(options: ConsumersOptions): Promise<Subscri
         considered.push(entry);
         // What has a record belongs to the runtime: finished, going on, or to be continued by it.
         if (known[i]) return void Object.assign(entry, { decision: 'duplicate', reason: `the run is ${known[i]?.state}` });
-        const end = await execution.run(request, { isInteraction: isInteraction && i === 0 });
+        const end = await execution.run(request, { loaded: workspace, isInteraction: isInteraction && i === 0 });
         if (end.state === 'failed') Object.assign(entry, { decision: 'failed', reason: (end.error as Error).message });
         if (end.state === 'cancelled') entry.decision = 'cancelled';
       }),
@@ -143,13 +160,22 @@ export async function startConsumers(options: ConsumersOptions): Promise<Subscri
   }
 
   async function plan(event: PrismeEvent): Promise<void> {
+    const { app, appSlug } = event.payload as { app?: { slug?: string }; appSlug?: string };
+    const isApp = event.type.startsWith('apps.');
     const id = String(event.payload.workspaceId ?? event.source.workspaceId ?? '');
-    if (!id) return;
-    if (event.type === 'workspaces.deleted') return schedules.remove(id);
+    for (const workspaceId of isApp ? await schedules.usersOf(String(appSlug ?? app?.slug ?? '')) : id ? [id] : []) {
+      if (event.type === 'workspaces.deleted') return schedules.remove(workspaceId);
+      // This node may hear of the change here first.
+      models.follow(event);
+      await planOne(workspaceId);
+    }
+  }
+
+  async function planOne(workspaceId: string): Promise<void> {
     try {
-      await schedules.reconcile(await models.get(id));
+      await schedules.reconcile(await models.get(workspaceId));
     } catch (error) {
-      if (isFault(error, 'ObjectNotFoundError') || isFault(error, 'SuspendedWorkspaceError')) return schedules.remove(id);
+      if (isFault(error, 'ObjectNotFoundError') || isFault(error, 'SuspendedWorkspaceError')) return schedules.remove(workspaceId);
       throw error;
     }
   }
@@ -158,7 +184,7 @@ export async function startConsumers(options: ConsumersOptions): Promise<Subscri
     bus.on(['workspaces.*', 'apps.*'], (event) => models.follow(event), { mode: 'broadcast' }),
     bus.on(SESSION_EVENTS, (event) => sessions.forget(event), { mode: 'broadcast' }),
     bus.on(SESSION_EVENTS, (event) => sessions.apply(event), { group: 'runtime-sessions' }),
-    bus.on(['workspaces.*'], plan, { group: 'runtime-schedules', maxInFlight: 10 }),
+    bus.on(PLANNED_BY, plan, { group: 'runtime-schedules', maxInFlight: 10 }),
     bus.all((events) => waits.match(events), {
       group: 'runtime-waits',
       batchSize: WAIT_BATCH,

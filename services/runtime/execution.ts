@@ -60,6 +60,8 @@ export interface RunOptions {
   http?: HttpAnswer;
   /** The record, when this execution continues or repeats a run. */
   held?: Held;
+  /** The model in which its automation was found, when that is not simply the present one (a deleted workspace, an uninstalled app). */
+  loaded?: LoadedWorkspace;
   /** Nested inside another run: it does not wait for a turn, its parent holds one. */
   isNested?: boolean;
   /** Started by a person, a schedule or the platform, not by another automation. */
@@ -122,18 +124,19 @@ export function createExecution(options: ExecutionOptions) {
   }
 
   /** The revision the run began with: the loaded one, or the one kept when it was suspended. */
-  async function modelFor(request: RunRequest, records: unknown[]): Promise<LoadedWorkspace> {
-    const loaded = await models.get(request.workspaceId);
+  async function modelFor(request: RunRequest, records: unknown[], given?: LoadedWorkspace): Promise<LoadedWorkspace> {
     const head = records[0] as JournalHead | undefined;
-    if (!head || head.revision === loaded.revision) return loaded;
+    if (!head) return given ?? models.get(request.workspaceId);
+    const present = given ?? (await models.find(request.workspaceId));
+    if (present?.revision === head.revision) return present;
     const kept = await store.keptModel(request.workspaceId, head.revision);
-    return kept ? models.restore(kept) : loaded;
+    return kept ? models.restore(kept) : (present ?? models.get(request.workspaceId));
   }
 
-  async function execute(active: ActiveRun, { http, isInteraction }: RunOptions): Promise<RunEnd> {
+  async function execute(active: ActiveRun, { http, isInteraction, loaded: given }: RunOptions): Promise<RunEnd> {
     const { request, control } = active;
     const records = active.held && request.isDurable ? await readJournal(cache, request.workspaceId, request.id) : [];
-    const loaded = await modelFor(request, records);
+    const loaded = await modelFor(request, records, given);
     active.loaded = loaded;
     const match = automationAt(loaded.root, request.automation);
     if (!match)

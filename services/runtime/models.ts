@@ -81,6 +81,8 @@ const RETRY_MS = 500;
 export function createModels({ sources, compile, keys, config, onProblems, onLoaded, maxChars = 64_000_000 }: ModelsOptions) {
   const entries = new LRUCache<string, Entry>({ maxSize: maxChars, sizeCalculation: ({ loaded }) => sizeOf(loaded.parts) });
   const deleted = new LRUCache<string, LoadedWorkspace>({ max: 1000, ttl: DELETED_TTL_MS });
+  /** What a workspace was a moment ago: an app that was just uninstalled still hears of it. */
+  const former = new LRUCache<string, LoadedWorkspace>({ max: 200, ttl: DELETED_TTL_MS });
   const apps = new LRUCache<string, { answer: ModelAnswer; compiled: CompiledWorkspace }>({
     maxSize: maxChars,
     sizeCalculation: ({ answer }) => JSON.stringify(answer).length + 1,
@@ -204,6 +206,7 @@ export function createModels({ sources, compile, keys, config, onProblems, onLoa
       const wanted = entries.peek(id)?.wanted ?? 0;
       // An event may announce a revision that this read has not seen yet: stay stale, the next call reads again.
       const isBehind = answer.revision < wanted;
+      if (before && before.loaded.revision !== loaded.revision) former.set(id, before.loaded);
       entries.set(id, { loaded, isStale: isBehind, wanted, retryAt: isBehind ? Date.now() + 20 : 0 });
       deleted.delete(id);
       if (answer.slug) slugs.set(answer.slug, id);
@@ -254,6 +257,12 @@ export function createModels({ sources, compile, keys, config, onProblems, onLoa
         if (isFault(error, 'ObjectNotFoundError') || isFault(error, 'SuspendedWorkspaceError')) return null;
         throw error;
       }
+    },
+
+    /** The model in which an app instance that was just uninstalled still stands, if this node had it. */
+    withInstance(id: string, slug: string): LoadedWorkspace | null {
+      const found = [entries.peek(id)?.loaded, former.get(id)].find((loaded) => loaded?.root.child(slug));
+      return found ?? null;
     },
 
     /** A model made from the parts of a former one (runs that outlive their node and revision). */

@@ -4,7 +4,7 @@ import type { AuthMethods } from '../../mixins/auth/contract.ts';
 import type { BusMethods } from '../../mixins/bus/contract.ts';
 import { MINUTE, SECOND } from '../../mixins/shared/clock.ts';
 import { type Config, configOf } from '../../mixins/shared/config.ts';
-import { fault } from '../../mixins/shared/errors.ts';
+import { fault, isFault } from '../../mixins/shared/errors.ts';
 import { ulid } from '../../mixins/shared/ids.ts';
 import { type KeyRing, openKeyRing } from '../../mixins/shared/keyring.ts';
 import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
@@ -141,7 +141,13 @@ export async function openRuntime(host: Host, { compile, interpret }: Engine): P
     // Super admins and nobody in particular have no role of the workspace.
     if (!identity.userId) return undefined;
     const { role: _, ...who } = identity as RunIdentity;
-    return (await host.abilityFor({ ...who, correlationId }, workspaceId)).role;
+    try {
+      return (await host.abilityFor({ ...who, correlationId }, workspaceId)).role;
+    } catch (error) {
+      // A workspace deleted a moment ago: its last automations run without roles.
+      if (isFault(error, 'ObjectNotFoundError')) return undefined;
+      throw error;
+    }
   };
 
   // Runs of the past first: they must be findable before new events arrive.

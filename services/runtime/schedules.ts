@@ -31,7 +31,8 @@ export interface Schedule {
 interface ScheduleRow extends Stored {
   revision: number;
   schedules: Schedule[];
-  isSuspended?: boolean;
+  /** Slugs of installed apps: their publication may change what is scheduled here. */
+  apps: string[];
 }
 
 export interface ListedSchedule extends Schedule {
@@ -104,8 +105,8 @@ export function createSchedules({ cache, documents, bus, defaultTimezone, minInt
     else await cache.addScored(DUE_KEY, member(workspaceId, schedule.id), at);
   }
 
-  async function save(workspaceId: string, revision: number, schedules: Schedule[]): Promise<void> {
-    const fields = { revision, schedules };
+  async function save(workspaceId: string, revision: number, schedules: Schedule[], apps: string[]): Promise<void> {
+    const fields = { revision, schedules, apps };
     try {
       await documents.insert<ScheduleRow>(SCHEDULES_COLLECTION, { id: workspaceId, ...fields });
     } catch (error) {
@@ -184,8 +185,10 @@ export function createSchedules({ cache, documents, bus, defaultTimezone, minInt
       const before = new Map((row?.schedules ?? []).map((schedule) => [schedule.id, schedule]));
       const added = wanted.filter(({ id }) => !before.has(id));
       const removed = [...before.values()].filter(({ id }) => !wanted.some((schedule) => schedule.id === id));
-      if (!row && wanted.length === 0) return { added: 0, removed: 0, kept: 0 };
-      if (added.length || removed.length || row?.revision !== workspace.revision) await save(workspace.id, workspace.revision, wanted);
+      const apps = [...new Set(Object.keys(workspace.parts.apps).map((key) => key.slice(0, key.lastIndexOf('@'))))].sort();
+      if (!row && wanted.length === 0 && apps.length === 0) return { added: 0, removed: 0, kept: 0 };
+      if (added.length || removed.length || row?.apps.join() !== apps.join() || (wanted.length && row?.revision !== workspace.revision))
+        await save(workspace.id, workspace.revision, wanted, apps);
       for (const { id } of removed) await cache.removeScored(DUE_KEY, member(workspace.id, id));
       for (const schedule of added) await plan(workspace.id, schedule, now());
       for (const automation of new Set(added.map((schedule) => schedule.automation))) {
@@ -197,6 +200,16 @@ export function createSchedules({ cache, documents, bus, defaultTimezone, minInt
         );
       }
       return { added: added.length, removed: removed.length, kept: wanted.length - added.length };
+    },
+
+    /** Workspaces that have an app installed. */
+    async usersOf(appSlug: string): Promise<string[]> {
+      const ids: string[] = [];
+      for (;;) {
+        const rows = await documents.find<ScheduleRow>(SCHEDULES_COLLECTION, { apps: appSlug }, { limit: 1000, skip: ids.length });
+        ids.push(...rows.map(({ id }) => id));
+        if (rows.length < 1000) return ids;
+      }
     },
 
     async remove(workspaceId: string): Promise<void> {
@@ -215,7 +228,7 @@ export function createSchedules({ cache, documents, bus, defaultTimezone, minInt
 
     /** Opens the store, plans again what a lost cache forgot, and begins to fire. */
     async start(): Promise<void> {
-      await documents.open({ name: SCHEDULES_COLLECTION });
+      await documents.open({ name: SCHEDULES_COLLECTION, indexes: ['apps'] });
       const planned = new Set((await cache.scoredUpTo(DUE_KEY, Number.MAX_SAFE_INTEGER, 100_000)).map(({ member: name }) => name));
       for (let skip = 0; ; skip += 1000) {
         const rows = await documents.find<ScheduleRow>(SCHEDULES_COLLECTION, {}, { limit: 1000, skip });

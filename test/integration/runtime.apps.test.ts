@@ -72,6 +72,34 @@ describe('an installed app', () => {
     expect(before).toBeLessThanOrEqual(2);
   });
 
+  it('hears that it was installed, and that it is uninstalled', async () => {
+    const { id } = await installed({
+      life: {
+        when: { events: ['workspaces.apps.installed', 'workspaces.apps.uninstalled'] },
+        do: [{ emit: { event: 'life', payload: { type: '{{run.trigger.value}}' } } }],
+      },
+    });
+    await eventually(() => runtime.of(id, 'inst.life').length === 1);
+
+    await runtime.call('appInstances.remove', { workspaceId: id, slug: 'inst' });
+
+    await eventually(() => runtime.of(id, 'inst.life').length === 2);
+    expect(runtime.of(id, 'inst.life').map(({ payload }) => payload.type)).toEqual([
+      'inst.workspaces.apps.installed',
+      'inst.workspaces.apps.uninstalled',
+    ]);
+    await expect(runtime.webhook(id, 'inst.life')).rejects.toMatchObject({ type: 'ObjectNotFoundError' });
+  });
+
+  it('hears that its workspace is deleted', async () => {
+    const { id } = await installed({ end: { when: { events: ['workspaces.apps.uninstalled'] }, do: [{ emit: { event: 'ended' } }] } });
+
+    await runtime.call('workspaces.remove', { workspaceId: id });
+
+    await eventually(() => runtime.of(id, 'inst.ended').length === 1);
+    await expect(runtime.webhook(id, 'inst.end')).rejects.toMatchObject({ type: 'ObjectNotFoundError' });
+  });
+
   it('follows the publication of a new version', async () => {
     const { id, source, appSlug } = await installed({ v: { when: { endpoint: true }, output: 1 } });
     await eventually(async () => expect(await body(runtime.webhook(id, 'inst.v'))).toBe(1));

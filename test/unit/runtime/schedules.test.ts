@@ -68,10 +68,11 @@ describe('schedules', () => {
     await schedules.start();
     return schedules;
   };
-  const workspace = (revision: number, crons: Record<string, string[]>) =>
+  const workspace = (revision: number, crons: Record<string, string[]>, apps = {}) =>
     ({
       id: 'w',
       revision,
+      parts: { apps },
       root: {
         instance: '',
         children: new Map(),
@@ -117,6 +118,15 @@ describe('schedules', () => {
     expect(await a.reconcile(workspace(2, { 'report-daily': ['0 0 * * *'] }))).toEqual({ added: 0, removed: 1, kept: 1 });
     expect((await a.list('w')).map(({ automation, next }) => [automation, next])).toEqual([['report-daily', '2026-01-02T00:00:00.000Z']]);
     expect(await a.reconcile(workspace(1, { report: ['0 * * * *'] }))).toMatchObject({ added: 0, removed: 0 });
+  });
+
+  it('know which workspaces an app concerns, scheduled already or not', async () => {
+    const a = await node();
+    await a.reconcile(workspace(1, {}, { 'Mail@current': {}, 'My@App@1': {} }));
+
+    expect(await a.usersOf('Mail')).toEqual(['w']);
+    expect(await a.usersOf('My@App')).toEqual(['w']);
+    expect(await a.usersOf('Other')).toEqual([]);
   });
 
   it('survive a lost cache, and tell missed slots while they make up for the last', async () => {
