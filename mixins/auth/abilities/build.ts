@@ -38,6 +38,8 @@ function inside(access: WorkspaceAccess, caller: Caller, userId: string | undefi
   const entry = userId !== undefined && Object.hasOwn(access.permissions, userId) ? access.permissions[userId] : undefined;
   const everyone = Object.hasOwn(access.permissions, '*') ? access.permissions['*'] : undefined;
   const roles = new Set<string>();
+  // Proven by a token of the workspace itself (`auth: { workspace: true }`).
+  if (caller.kind === 'delegated' && caller.authenticatedWorkspaceId === id) roles.add('owner');
   for (const role of [entry?.role, everyone?.role]) if (role) roles.add(role);
   if (caller.role === undefined) for (const { name, auth } of access.roles) if (isBound(auth, caller.authData)) roles.add(name);
   const [role] = roles;

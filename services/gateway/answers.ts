@@ -1,0 +1,63 @@
+/** answers — the result of an action as an HTTP answer: JSON, text, bytes, or a stream at the reader's pace. */
+import type { ServerResponse } from 'node:http';
+import { Readable } from 'node:stream';
+import type { CallMeta } from '../../mixins/auth/identity.ts';
+import type { WebhookAnswer } from '../runtime/contract.ts';
+
+const JSON_TYPE = 'application/json; charset=utf-8';
+
+/** Line breaks in a value would let one header write others. */
+const clean = (value: string) => value.replace(/[\r\n\0]+/g, ' ');
+
+function setHeaders(response: ServerResponse, headers: Record<string, string> = {}): void {
+  for (const [name, value] of Object.entries(headers)) if (value !== undefined) response.setHeader(name, clean(String(value)));
+}
+
+function sendText(response: ServerResponse, status: number, text: string | Buffer): void {
+  response.statusCode = status;
+  response.setHeader('content-length', Buffer.byteLength(text));
+  response.end(text);
+}
+
+/** Bytes flow as fast as the client reads; when it leaves, the source is told. */
+function sendStream(response: ServerResponse, status: number, stream: Readable): void {
+  response.statusCode = status;
+  if (!response.hasHeader('content-type')) response.setHeader('content-type', 'application/octet-stream');
+  response.flushHeaders();
+  stream.on('error', () => response.destroy());
+  response.on('close', () => stream.destroy());
+  stream.pipe(response);
+}
+
+export function sendResult(response: ServerResponse, result: unknown, meta: CallMeta): void {
+  setHeaders(response, meta.$responseHeaders);
+  const status = meta.$statusCode ?? 200;
+  if (result instanceof Readable) sendStream(response, status, result);
+  else if (result instanceof Uint8Array) sendText(response, status, Buffer.from(result));
+  else sendValue(response, status, result);
+}
+
+function sendValue(response: ServerResponse, status: number, result: unknown): void {
+  if (status === 304 || status === 204) {
+    response.statusCode = status;
+    response.end();
+    return;
+  }
+  const isText = typeof result === 'string' && response.hasHeader('content-type');
+  if (!response.hasHeader('content-type')) response.setHeader('content-type', JSON_TYPE);
+  sendText(response, status, isText ? result : JSON.stringify(result ?? null));
+}
+
+export function sendWebhook(response: ServerResponse, { status, headers, body, encoding }: WebhookAnswer): void {
+  // What an automation sends is its own page: the policy of the platform's JSON does not fit it.
+  response.removeHeader('content-security-policy');
+  setHeaders(response, headers);
+  if (encoding === 'json' && !response.hasHeader('content-type')) response.setHeader('content-type', JSON_TYPE);
+  const content = {
+    empty: () => '',
+    base64: () => Buffer.from(String(body), 'base64'),
+    text: () => String(body),
+    json: () => JSON.stringify(body),
+  };
+  sendText(response, status, content[encoding]());
+}

@@ -1,0 +1,239 @@
+/**
+ * identity — signing up, in and out; who a credential belongs to.
+ *
+ * State   users (documents), sessions (cache).
+ * Emits   `gateway.login.succeeded`, `gateway.login.failed`, `gateway.logout.succeeded`, `gateway.sessions.revoked`, `gateway.users.created`.
+ */
+import type { ServiceSchema } from 'moleculer';
+import { HOUR, SECOND } from '../../../mixins/shared/clock.ts';
+import { fault, isFault } from '../../../mixins/shared/errors.ts';
+import { hexId, secretToken } from '../../../mixins/shared/ids.ts';
+import type { JsonObject } from '../../../mixins/shared/json.ts';
+import type { Credentials, Resolved } from '../contract.ts';
+import { type Call, core, type Self } from './core.mixin.ts';
+import { emailOf, fieldsOf } from './fields.ts';
+import { hashPassword, verifyPassword } from './passwords.ts';
+import { isSuperAdmin, sha256 } from './resolver.ts';
+import { shownUser, USERS, type UserRow } from './rows.ts';
+import { assertMayTry, countFailure, forgetFailures, setCookie, signIn } from './signing-in.ts';
+
+const FIRST_ACCESS_KEY = 'identity:firstAccess';
+const FIRST_ACCESS_MS = HOUR;
+const MAX_ANONYMOUS_S = 30 * 24 * 3600;
+
+export async function createUser(self: Self, row: Partial<UserRow> & Pick<UserRow, 'status' | 'authData'>): Promise<UserRow> {
+  const now = new Date().toISOString();
+  const id = hexId().slice(0, 24);
+  const authData = row.email && Object.keys(row.authData).length === 0 ? { prismeai: { id, email: row.email } } : row.authData;
+  return self.documents.insert<UserRow>(USERS.name, { ...row, id, authData, createdAt: now, updatedAt: now });
+}
+
+export function assertPassword(self: Self, password: string): void {
+  if (!new RegExp(self.core.config.passwordPattern, 's').test(password))
+    throw fault('InvalidPassword', { message: 'The password must have between 8 and 32 characters.' });
+}
+
+export const userByEmail = async (self: Self, email: string): Promise<UserRow | null> =>
+  (await self.documents.find<UserRow>(USERS.name, { email }, { limit: 1 }))[0] ?? null;
+
+/** The administrator this installation is made with. Two nodes that start at once make one. */
+async function ensureFirstAdmin(self: Self): Promise<UserRow> {
+  const { adminEmail, adminPassword } = self.core.config;
+  const email = adminEmail ? emailOf(adminEmail) : 'admin@localhost';
+  const known = await userByEmail(self, email);
+  if (known) return known;
+  try {
+    const password = adminPassword ? await hashPassword(adminPassword) : undefined;
+    return await createUser(self, {
+      email,
+      ...(password ? { password } : {}),
+      firstName: 'Admin',
+      lastName: 'Admin',
+      status: 'validated',
+      emailVerified: true,
+      isFirstAdmin: true,
+      authData: {},
+    });
+  } catch (error) {
+    if (!isFault(error, 'AlreadyUsedError')) throw error;
+    return (await userByEmail(self, email)) as UserRow;
+  }
+}
+
+const identity: ServiceSchema<object, any> = {
+  name: 'identity',
+  mixins: [core()],
+
+  actions: {
+    /** Credentials → claims to sign. @throws AuthenticationError for a presented token that is refused */
+    resolve: {
+      visibility: 'public',
+      identity: 'any',
+      async handler(this: Self, ctx: Call<Credentials>): Promise<Resolved> {
+        const { apiKey, ip, correlationId = hexId() } = ctx.params;
+        const known = await this.core.resolver.resolve(ctx.params);
+        const more = { ...(apiKey ? { apiKeyHash: sha256(apiKey) } : {}), ...(ip ? { ip } : {}) };
+        if (!known) return { claims: { kind: 'none', correlationId, ...(apiKey ? { via: 'apiKey' as const } : {}), ...more } };
+        return {
+          claims: { ...known.claims, correlationId: known.claims.correlationId ?? correlationId, ...more },
+          expiresAt: known.expiresAt,
+        };
+      },
+    },
+
+    /** POST /signup { email, password, firstName, lastName, language? } → the account; sign-in is a step of its own. */
+    signup: {
+      visibility: 'published',
+      identity: 'optional',
+      async handler(this: Self, ctx: Call<{ body: unknown }>): Promise<JsonObject> {
+        const { password, firstName, lastName, language, ...given } = fieldsOf(
+          ctx.params.body,
+          ['email', 'password'],
+          ['firstName', 'lastName', 'language'],
+        );
+        const email = emailOf(given.email);
+        const taken = () => fault('AlreadyUsed', { message: 'This e-mail address is already used.', data: { field: 'email' } });
+        if (await userByEmail(this, email)) throw taken();
+        assertPassword(this, password);
+        const { accountValidation } = this.core.config;
+        try {
+          const user = await createUser(this, {
+            email,
+            password: await hashPassword(password),
+            ...(firstName ? { firstName } : {}),
+            ...(lastName ? { lastName } : {}),
+            ...(language ? { language } : {}),
+            status: accountValidation === 'auto' ? 'validated' : 'pending',
+            authData: {},
+          });
+          return { ...shownUser(user), validation: accountValidation };
+        } catch (error) {
+          throw isFault(error, 'AlreadyUsedError') ? taken() : error;
+        }
+      },
+    },
+
+    /** POST /login { email, password } → the user with token, sessionId, expires. */
+    login: {
+      visibility: 'published',
+      identity: 'optional',
+      async handler(this: Self, ctx: Call<{ body: unknown }>): Promise<JsonObject> {
+        const { password, expiresAfter, ...given } = fieldsOf(ctx.params.body, ['email', 'password'], ['expiresAfter']);
+        const email = String(given.email).trim().toLowerCase();
+        const { ip } = this.identityOf(ctx);
+        await assertMayTry(this, email, ip);
+        const user = await userByEmail(this, email);
+        if (!(await verifyPassword(password, user?.password)) || !user) {
+          await countFailure(this, email, ip);
+          await this.tell(ctx, 'gateway.login.failed', { email, ...(ip ? { ip } : {}) });
+          throw fault('AuthenticationError', { message: 'Incorrect email or password.' });
+        }
+        if (user.status === 'deactivated') throw fault('AccountDeactivated');
+        if (user.status === 'pending')
+          throw fault(this.core.config.accountValidation === 'manual' ? 'ManualValidateEmailError' : 'ValidateEmailError');
+        await forgetFailures(this, email);
+        const { accessTokenMaxAgeS } = this.core.config;
+        return signIn(this, ctx, user, { ttlS: Math.min(expiresAfter ?? accessTokenMaxAgeS, accessTokenMaxAgeS) });
+      },
+    },
+
+    /** POST /login/anonymous { expiresAfter? } → a session without account. */
+    anonymous: {
+      visibility: 'published',
+      identity: 'optional',
+      async handler(this: Self, ctx: Call<{ body: unknown }>): Promise<JsonObject> {
+        const { expiresAfter } = fieldsOf(ctx.params.body ?? {}, [], ['expiresAfter']);
+        const ttlS = Math.min(expiresAfter ?? this.core.config.accessTokenMaxAgeS, MAX_ANONYMOUS_S);
+        const user = await createUser(this, { status: 'validated', authData: { anonymous: {} }, expiresAt: Date.now() + ttlS * SECOND });
+        return signIn(this, ctx, user, { ttlS, isTransient: true });
+      },
+    },
+
+    /** GET /me → the user with sessionId and expires. */
+    me: {
+      visibility: 'published',
+      identity: 'required',
+      async handler(this: Self, ctx: Call): Promise<JsonObject> {
+        const { userId, sessionId, kind } = this.identityOf(ctx);
+        const user = userId ? await this.documents.get<UserRow>(USERS.name, userId) : null;
+        if (!user || kind === 'system') throw fault('AuthenticationError');
+        const session = sessionId && !sessionId.startsWith('at:') ? await this.core.sessions.find(sessionId) : null;
+        if (session)
+          ctx.meta.$responseHeaders = { ...ctx.meta.$responseHeaders, 'x-prismeai-csrf-token': session.csrf, 'cache-control': 'no-store' };
+        return {
+          ...shownUser(user, { forSuperAdmin: isSuperAdmin(user, this.core.config) }),
+          sessionId,
+          ...(session ? { expires: new Date(session.expiresAt).toISOString() } : {}),
+        };
+      },
+    },
+
+    /** POST /logout { everywhere? } */
+    logout: {
+      visibility: 'published',
+      identity: 'required',
+      async handler(this: Self, ctx: Call<{ body?: { everywhere?: unknown } }>): Promise<JsonObject> {
+        const { userId, sessionId } = this.identityOf(ctx);
+        if (userId && ctx.params.body?.everywhere === true) {
+          const ids = await this.core.sessions.endAll(userId);
+          await this.documents.update<UserRow>(USERS.name, userId, { set: { validFrom: Date.now() } });
+          this.revoked({ userId });
+          await this.tell(ctx, 'gateway.sessions.revoked', { userId, sessionIds: ids });
+        } else if (userId && sessionId && !sessionId.startsWith('at:')) {
+          await this.core.sessions.end({ id: sessionId, userId });
+          this.revoked({ sessionId });
+          await this.tell(ctx, 'gateway.logout.succeeded', { userId, sessionId });
+        }
+        setCookie(this, ctx, undefined);
+        return { success: true };
+      },
+    },
+
+    /** GET /login/once?token=… → a session of the administrator; the link works once. */
+    once: {
+      visibility: 'published',
+      identity: 'optional',
+      async handler(this: Self, ctx: Call<{ query?: { token?: unknown } }>): Promise<JsonObject> {
+        const token = ctx.params.query?.token;
+        const stored = await this.cache.get<{ hash: string; userId: string }>(FIRST_ACCESS_KEY);
+        // Of two requests at once one only finds it to delete.
+        if (typeof token !== 'string' || stored?.value.hash !== sha256(token) || !(await this.cache.delete(FIRST_ACCESS_KEY)))
+          throw fault('InvalidOrExpiredToken', { message: 'This link was used or is too old; start the platform again for a new one.' });
+        const user = await this.documents.get<UserRow>(USERS.name, stored.value.userId);
+        if (!user) throw fault('InvalidOrExpiredToken');
+        return signIn(this, ctx, user);
+      },
+    },
+
+    /** The administrator's way in, for the start script of this very node: e-mail, and a one-time token when no password was set. */
+    firstAccess: {
+      visibility: 'protected',
+      identity: 'system',
+      async handler(this: Self): Promise<{ email: string; userId: string; token?: string }> {
+        const user = await ensureFirstAdmin(this);
+        const email = user.email as string;
+        if (user.password) return { email, userId: user.id };
+        const token = secretToken(24);
+        await this.cache.set(FIRST_ACCESS_KEY, { hash: sha256(token), userId: user.id }, { ttlMs: FIRST_ACCESS_MS });
+        return { email, userId: user.id, token };
+      },
+    },
+
+    /** A session of the administrator, for the start script of this very node: it seeds the sample as a user would. */
+    installerSession: {
+      visibility: 'protected',
+      identity: 'system',
+      async handler(this: Self): Promise<{ token: string }> {
+        const user = await ensureFirstAdmin(this);
+        const session = await this.core.sessions.start(user.id, 60);
+        return { token: this.core.tokens.sign({ sub: user.id, prismeaiSessionId: session.id }, 60) };
+      },
+    },
+  },
+
+  async started(this: Self) {
+    await ensureFirstAdmin(this);
+  },
+};
+
+export default identity;

@@ -1,0 +1,95 @@
+/** signing-in — the steps every way of signing in ends with: a session, a token, the cookie, the fact on the bus; and the counting of failures. */
+import { MINUTE, SECOND } from '../../../mixins/shared/clock.ts';
+import { fault } from '../../../mixins/shared/errors.ts';
+import type { JsonObject } from '../../../mixins/shared/json.ts';
+import type { Call, Self } from './core.mixin.ts';
+import { shownUser, type UserRow } from './rows.ts';
+
+const WINDOW_MS = MINUTE;
+/** From one address, over all accounts: a list of names tried with one password each. */
+const FAILURES_PER_ADDRESS = 50;
+
+export interface SignedIn extends JsonObject {
+  token: string;
+  sessionId: string;
+  /** ISO date. */
+  expires: string;
+}
+
+export interface SignInOptions {
+  ttlS?: number;
+  mfa?: boolean;
+  /** The cookie ends with the browser session. */
+  isTransient?: boolean;
+}
+
+/** Starts a session of `user`; sets the cookie. The user with `token`, `sessionId` and `expires`. */
+export async function signIn(
+  self: Self,
+  ctx: Call,
+  user: UserRow,
+  { ttlS, mfa, isTransient = false }: SignInOptions = {},
+): Promise<SignedIn> {
+  const { config, sessions, tokens } = self.core;
+  const lifeS = ttlS ?? config.accessTokenMaxAgeS;
+  const { ip } = self.identityOf(ctx);
+  const session = await sessions.start(user.id, lifeS, { ...(mfa ? { mfa } : {}), ...(ip ? { ip } : {}) });
+  const token = tokens.sign({ sub: user.id, prismeaiSessionId: session.id }, lifeS);
+  const expires = new Date(session.expiresAt).toISOString();
+  const shown = shownUser(user);
+  // Before the answer: the first automation of this session must find who it belongs to.
+  await self.tell(
+    ctx,
+    'gateway.login.succeeded',
+    {
+      id: user.id,
+      ...(user.email ? { email: user.email } : {}),
+      authData: shown.authData as JsonObject,
+      ...(ip ? { ip } : {}),
+      session: { id: session.id, expiresIn: lifeS, expires },
+    },
+    { userId: user.id, sessionId: session.id },
+  );
+  setCookie(self, ctx, token, isTransient ? undefined : lifeS);
+  return { ...shown, token, sessionId: session.id, expires };
+}
+
+/** `undefined` as token removes the cookie. */
+export function setCookie(self: Self, ctx: Call, token: string | undefined, maxAgeS?: number): void {
+  const { config } = self.core;
+  const isSecure = config.secureCookies || config.apiUrl.startsWith('https:');
+  const life = token === undefined ? '; Max-Age=0' : maxAgeS === undefined ? '' : `; Max-Age=${maxAgeS}`;
+  ctx.meta.$responseHeaders = {
+    ...ctx.meta.$responseHeaders,
+    'set-cookie': `access-token=${token ?? ''}; Path=/; HttpOnly; ${isSecure ? 'Secure; SameSite=None' : 'SameSite=Lax'}${life}`,
+    'cache-control': 'no-store',
+  };
+}
+
+const failureKeys = (email: string, ip: string | undefined) => [`login-failures:{e:${email}}`, `login-failures:{a:${ip ?? 'unknown'}}`];
+
+/** @throws TooManyRequests when the account or the address has failed too often */
+export async function assertMayTry(self: Self, email: string, ip: string | undefined): Promise<void> {
+  const { rateLoginLimit, isOff } = lockOut(self);
+  if (isOff) return;
+  const limits = [rateLoginLimit, FAILURES_PER_ADDRESS];
+  for (const [index, key] of failureKeys(email, ip).entries()) {
+    const { count, expiresInMs } = await self.cache.increment(key, 0, WINDOW_MS);
+    if (count < (limits[index] as number)) continue;
+    throw fault('TooManyRequests', {
+      message: 'Too many failed sign-ins; retry later.',
+      data: { retryAfter: Math.max(1, Math.ceil(expiresInMs / SECOND)) },
+    });
+  }
+}
+
+export async function countFailure(self: Self, email: string, ip: string | undefined): Promise<void> {
+  if (lockOut(self).isOff) return;
+  for (const key of failureKeys(email, ip)) await self.cache.increment(key, 1, WINDOW_MS);
+}
+
+export async function forgetFailures(self: Self, email: string): Promise<void> {
+  await self.cache.delete(failureKeys(email, undefined)[0] as string);
+}
+
+const lockOut = (self: Self) => ({ rateLoginLimit: self.core.config.rateLogin, isOff: self.core.config.rateLimitDisabled });

@@ -1,0 +1,53 @@
+/** tokens — JWTs of sessions and of runs: RS256 only, our issuer and audience only, always with an end. Nothing in a token's header chooses a key but `kid`. */
+import jwt from 'jsonwebtoken';
+import type { Config } from '../../../mixins/shared/config.ts';
+import { fault } from '../../../mixins/shared/errors.ts';
+import type { TokenKeyRing } from './token-keys.ts';
+
+export interface TokenClaims {
+  sub?: string;
+  iat: number;
+  exp: number;
+  prismeaiSessionId?: string;
+  /** Tokens of runs. */
+  kind?: 'delegated' | 'workspace';
+  workspaceId?: string;
+  sessionId?: string;
+  correlationId?: string;
+  depth?: number;
+}
+
+export interface Tokens {
+  sign(claims: Omit<TokenClaims, 'iat' | 'exp'>, ttlS: number): string;
+  /** @throws AuthenticationError with the reason */
+  verify(token: string): TokenClaims;
+}
+
+const MAX_TOKEN_CHARS = 8_000;
+
+export function createTokens(config: Config, keys: TokenKeyRing): Tokens {
+  const issuer = config.apiUrl.replace(/\/v2\/?$/, '');
+  const audience = config.apiUrl;
+  const refuse = (message: string) => fault('AuthenticationError', { message });
+
+  return {
+    sign(claims, ttlS) {
+      const { kid, secret } = keys.current();
+      return jwt.sign(claims, secret, { algorithm: 'RS256', keyid: kid, issuer, audience, expiresIn: ttlS });
+    },
+    verify(token) {
+      if (token.length > MAX_TOKEN_CHARS) throw refuse('Malformed authentication token');
+      const decoded = jwt.decode(token, { complete: true });
+      if (!decoded || typeof decoded.payload === 'string') throw refuse('Malformed authentication token');
+      const key = typeof decoded.header.kid === 'string' ? keys.find(decoded.header.kid) : undefined;
+      if (!key) throw refuse('Authentication token signed with an unknown key');
+      try {
+        const claims = jwt.verify(token, key.open, { algorithms: ['RS256'], issuer, audience }) as TokenClaims;
+        if (!Number.isFinite(claims.exp)) throw refuse('The token has no end');
+        return claims;
+      } catch (error) {
+        throw refuse((error as Error).message);
+      }
+    },
+  };
+}

@@ -1,0 +1,96 @@
+/** body — reads a request's body within limits and turns it into a value: JSON, urlencoded, multipart, or text. */
+import type { IncomingMessage } from 'node:http';
+import qs from 'qs';
+import { fault } from '../../../mixins/shared/errors.ts';
+import { parseJson } from '../../../mixins/shared/json.ts';
+import { readMultipart } from '../multipart.ts';
+import type { Route } from '../routes/route.ts';
+
+export interface Body {
+  value: unknown;
+  /** The bytes as they came; absent for multipart and empty bodies. */
+  raw?: Buffer;
+}
+
+export interface BodyLimits {
+  requestMaxBytes: number;
+  uploadMaxBytes: number;
+}
+
+const MAX_DEPTH = 100;
+const BODILESS = new Set(['GET', 'HEAD']);
+
+const tooLarge = (limit: number, length?: number) =>
+  fault('PayloadTooLarge', { data: { limit, ...(length === undefined ? {} : { length }) } });
+
+/** @throws PayloadTooLarge · RequestValidationError */
+export async function readBody(request: IncomingMessage, route: Route, limits: BodyLimits): Promise<Body> {
+  const { headers } = request;
+  const hasBody = headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+  if (!hasBody) return { value: BODILESS.has(request.method as string) ? undefined : {} };
+  const type = (headers['content-type'] ?? '').split(';')[0]?.trim().toLowerCase() ?? '';
+  if (type === 'multipart/form-data' && route.multipart)
+    return { value: await readMultipart(request, limits.uploadMaxBytes, Boolean(route.raw)) };
+  const raw = await readBytes(request, limits.requestMaxBytes);
+  if (raw.length === 0) return { value: {} };
+  return { value: parse(raw, type, Boolean(route.raw)), raw };
+}
+
+export function readBytes(request: IncomingMessage, limit: number): Promise<Buffer> {
+  const length = Number(request.headers['content-length'] ?? 0);
+  if (length > limit) return Promise.reject(tooLarge(limit, length));
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let size = 0;
+    request.on('data', (chunk: Buffer) => {
+      size += chunk.length;
+      if (size > limit) {
+        request.removeAllListeners('data');
+        request.pause();
+        reject(tooLarge(limit, size));
+        return;
+      }
+      chunks.push(chunk);
+    });
+    request.once('end', () => resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)));
+    request.once('error', reject);
+    request.once('aborted', () => reject(fault('RequestValidationError', { message: 'The request ended before its body.' })));
+  });
+}
+
+function parse(raw: Buffer, type: string, isRaw: boolean): unknown {
+  if (type === 'application/json' || type.endsWith('+json')) return json(raw.toString('utf8'));
+  if (type === 'application/x-www-form-urlencoded')
+    return qs.parse(raw.toString('utf8'), { depth: 5, parameterLimit: 1000, arrayLimit: 100 });
+  if (isRaw) return raw.toString('utf8');
+  if (type === '') return json(raw.toString('utf8'));
+  throw fault('RequestValidationError', {
+    message: `A body of type '${type.slice(0, 100)}' is not accepted here; send application/json.`,
+    data: { contentType: type.slice(0, 100) },
+  });
+}
+
+function json(text: string): unknown {
+  assertDepth(text);
+  try {
+    return parseJson(text);
+  } catch (cause) {
+    throw fault('RequestValidationError', { message: `The body is not valid JSON: ${(cause as Error).message.slice(0, 200)}`, cause });
+  }
+}
+
+/** Deep nesting exhausts the stack of whatever walks the value later: refused before it is a value. */
+function assertDepth(text: string): void {
+  let depth = 0;
+  let inText = false;
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (inText) {
+      if (code === 92) i++;
+      else if (code === 34) inText = false;
+    } else if (code === 34) inText = true;
+    else if (code === 123 || code === 91) {
+      if (++depth > MAX_DEPTH) throw fault('RequestValidationError', { message: `The body nests deeper than ${MAX_DEPTH} levels.` });
+    } else if (code === 125 || code === 93) depth--;
+  }
+}
