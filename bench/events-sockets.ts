@@ -7,7 +7,7 @@ import type { Identity } from '../mixins/auth/identity.ts';
 import { openBus } from '../mixins/bus/bus.ts';
 import { loadConfig } from '../mixins/shared/config.ts';
 import { EMIT_TOPIC } from '../mixins/shared/event.ts';
-import { openCache } from '../mixins/storage/cache/open.ts';
+import { sqliteCache } from '../mixins/storage/cache/drivers/sqlite.ts';
 import { attachSockets } from '../services/gateway/sockets.ts';
 
 const mode = process.argv[2] as 'ours' | 'bare';
@@ -39,7 +39,7 @@ if (mode === 'bare') {
       createdAt: new Date().toISOString(),
     });
 } else {
-  const config = loadConfig({}, { busUrl: 'memory:', cacheUrl: 'sqlite::memory:' });
+  const config = loadConfig({}, { busUrl: 'memory:' });
   const broker = new ServiceBroker({ logger: false });
   broker.createService({ name: 'events.topics', actions: { of: () => [] } });
   await broker.start();
@@ -48,7 +48,7 @@ if (mode === 'bare') {
     server,
     broker,
     bus,
-    cache: await openCache(config),
+    cache: sqliteCache(':memory:'),
     logger: broker.logger,
     // Everybody has a session of his own and the rights of an owner.
     resolve: async ({ authorization = '' }) => ({

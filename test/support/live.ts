@@ -14,7 +14,7 @@ import { loadConfig } from '../../mixins/shared/config.ts';
 import { fault } from '../../mixins/shared/errors.ts';
 import { EMIT_TOPIC, type PrismeEvent } from '../../mixins/shared/event.ts';
 import type { JsonObject } from '../../mixins/shared/json.ts';
-import { openCache } from '../../mixins/storage/cache/open.ts';
+import { sqliteCache } from '../../mixins/storage/cache/drivers/sqlite.ts';
 import type { Condition } from '../../mixins/storage/datalake/contract.ts';
 import { assertMayEmit, candidatesOf, sendCandidates } from '../../services/events/emit.ts';
 import type { Credentials } from '../../services/gateway/contract.ts';
@@ -102,9 +102,9 @@ function resolveToken({ authorization, cookieToken, apiKey }: Credentials, ended
 }
 
 export async function startLive({ nodes: count = 1, limits = {} as Partial<SocketLimits> } = {}): Promise<LivePlatform> {
-  const config = loadConfig({}, { busUrl: 'memory:', cacheUrl: 'sqlite::memory:', dataDir: '/tmp' });
+  const config = loadConfig({}, { busUrl: 'memory:', dataDir: '/tmp' });
   const bus = await openBus(config, { settleMs: 1, tickMs: 50 });
-  const cache = await openCache(config);
+  const cache = sqliteCache(':memory:');
   const broker = new ServiceBroker({ logger: false });
   const owners = new Map([['owner', new Set(['w1', 'w2'])]]);
   const rules = new Map<string, Condition[]>();

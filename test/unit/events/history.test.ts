@@ -1,9 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import { DAY } from '../../../mixins/shared/clock.ts';
-import { loadConfig } from '../../../mixins/shared/config.ts';
 import type { PrismeEvent } from '../../../mixins/shared/event.ts';
 import { ulid } from '../../../mixins/shared/ids.ts';
-import { openCache } from '../../../mixins/storage/cache/open.ts';
+import { sqliteCache } from '../../../mixins/storage/cache/drivers/sqlite.ts';
 import { sqliteDatalake } from '../../../mixins/storage/datalake/drivers/sqlite.ts';
 import { csvCell, exportStream } from '../../../services/events/export.ts';
 import { keep } from '../../../services/events/history.service.ts';
@@ -128,7 +127,7 @@ describe('retention', () => {
   const ago = (days: number) => new Date(Date.now() - days * DAY).toISOString();
   const open = async () => ({
     lake: await sqliteDatalake(':memory:'),
-    cache: await openCache(loadConfig({}, { cacheUrl: 'sqlite::memory:' })),
+    cache: sqliteCache(':memory:'),
   });
 
   it('removes what is too old, and only tells when asked to', async () => {
