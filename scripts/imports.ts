@@ -41,7 +41,7 @@ function importsOf(file: string): Import[] {
 
 /** Rooms whose imports are limited: [file prefix, allowed prefixes, allowed packages or null for any]. First match wins. */
 const TABLE: [string, string[], RegExp | null][] = [
-  ['services/runtime/expressions/', ['services/runtime/expressions/'], /^(re2js|dayjs.*)$/],
+  ['services/runtime/expressions/', ['services/runtime/expressions/'], /^(re2js|dayjs.*|node:module)$/],
   [
     'services/runtime/interpreter/',
     ['services/runtime/interpreter/', 'services/runtime/expressions/', 'mixins/shared/'],

@@ -195,6 +195,15 @@ export function createWaits({ cache, now = Date.now, onDecided }: WaitsOptions) 
     return new Map(keys.map((key, i) => [key, Object.keys((documents[i]?.value ?? {}) as object).map((name) => name.slice(1))]));
   }
 
+  /** Takes a registration out of the index: no further event can find it. */
+  async function unfile(wait: Wait): Promise<void> {
+    const ws = wait.workspaceId;
+    await Promise.all([
+      cache.delete(docKey(ws, wait.id)),
+      ...placesOf(wait).map((place) => cache.removeMembers(placeKey(ws, place), [wait.id])),
+    ]);
+  }
+
   const waits = {
     decide,
     outcome,
@@ -214,15 +223,10 @@ export function createWaits({ cache, now = Date.now, onDecided }: WaitsOptions) 
       );
     },
 
-    /** Forgets a registration; the outcome of a durable one stays readable for a replay. */
+    /** Forgets a registration, by the run that made it; the outcome of a durable one stays readable for a replay. */
     async remove(wait: Wait): Promise<void> {
-      const ws = wait.workspaceId;
       held.delete(wait.id);
-      await Promise.all([
-        cache.delete(docKey(ws, wait.id)),
-        ...placesOf(wait).map((place) => cache.removeMembers(placeKey(ws, place), [wait.id])),
-        ...(wait.isDurable ? [] : [cache.delete(endKey(ws, wait.id))]),
-      ]);
+      await Promise.all([unfile(wait), ...(wait.isDurable ? [] : [cache.delete(endKey(wait.workspaceId, wait.id))])]);
     },
 
     /** Holds a registered wait in memory until it is decided; decides the time-out itself. */
@@ -268,7 +272,8 @@ export function createWaits({ cache, now = Date.now, onDecided }: WaitsOptions) 
         // The mark comes first: once the registration is gone it is all that tells.
         if (found.some((wait) => mutes(wait, event))) await cache.set(muteKey(ws, event.id), true, { ttlMs: HOUR });
         for (const wait of found) await decide(wait, event);
-        await Promise.all(found.map((wait) => waits.remove(wait)));
+        // The outcome stays: the run that asked may be in the memory of another node, which has yet to read it.
+        await Promise.all(found.map(unfile));
       }
     },
 

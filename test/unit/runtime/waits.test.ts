@@ -1,6 +1,11 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
 import { compile } from '../../../mixins/filters/condition.ts';
-import { filterCondition } from '../../../services/runtime/waits.ts';
+import { loadConfig } from '../../../mixins/shared/config.ts';
+import { openCache } from '../../../mixins/storage/cache/cache.mixin.ts';
+import { createWaits, filterCondition } from '../../../services/runtime/waits.ts';
 
 const event = { type: 't', payload: { n: 5, text: 'a-b', list: ['x'], none: null, star: 'a*' }, source: { correlationId: 'c' } };
 const matches = (filters: object) => compile(filterCondition(filters as never))(event);
@@ -27,5 +32,42 @@ describe('filters of a wait', () => {
     [{ 'payload.constructor': { $exists: true } }, false],
   ])('%j', (filters, expected) => {
     expect(matches(filters)).toBe(expected);
+  });
+});
+
+describe('a wait held in the memory of another node', () => {
+  it('is woken by the node that met the event, also when nothing hints at it', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'prisme-waits-'));
+    const cache = await openCache(loadConfig({}, { dataDir: folder }));
+    const holder = createWaits({ cache, onDecided: () => {} });
+    const finder = createWaits({ cache, onDecided: () => {} });
+    const wait = {
+      id: 'run/0',
+      workspaceId: 'wks0001',
+      runId: 'run',
+      oneOf: [{ event: 'paid', filters: { 'payload.n': 1 } }],
+      deadline: Date.now() + 5_000,
+      isDurable: false,
+    };
+    const paid = {
+      id: 'e1',
+      type: 'paid',
+      payload: { n: 1 },
+      source: { workspaceId: 'wks0001', correlationId: 'c' },
+      createdAt: new Date().toISOString(),
+      size: 1,
+    };
+    try {
+      await holder.register(wait);
+      const woken = holder.hold(wait);
+      await finder.match([paid]);
+
+      expect((await woken).event?.id).toBe('e1');
+    } finally {
+      holder.stop();
+      finder.stop();
+      await cache.close();
+      rmSync(folder, { recursive: true, force: true });
+    }
   });
 });
