@@ -7,8 +7,8 @@ import type { Identity } from '../mixins/auth/identity.ts';
 import { openBus } from '../mixins/bus/bus.ts';
 import { loadConfig } from '../mixins/shared/config.ts';
 import { EMIT_TOPIC } from '../mixins/shared/event.ts';
-import { sqliteCache } from '../mixins/storage/cache/drivers/sqlite.ts';
 import { attachSockets } from '../services/gateway/sockets.ts';
+import { temporaryCache } from '../test/support/cache.ts';
 
 const mode = process.argv[2] as 'ours' | 'bare';
 const PAYLOAD = { amount: 12.5, currency: 'EUR', customer: { id: 'c_18273', name: 'Ada' }, items: [{ sku: 'A-1', count: 2 }] };
@@ -48,7 +48,7 @@ if (mode === 'bare') {
     server,
     broker,
     bus,
-    cache: sqliteCache(':memory:'),
+    cache: temporaryCache(),
     logger: broker.logger,
     // Everybody has a session of his own and the rights of an owner.
     resolve: async ({ authorization = '' }) => ({

@@ -14,11 +14,11 @@ import { loadConfig } from '../../mixins/shared/config.ts';
 import { fault } from '../../mixins/shared/errors.ts';
 import { EMIT_TOPIC, type PrismeEvent } from '../../mixins/shared/event.ts';
 import type { JsonObject } from '../../mixins/shared/json.ts';
-import { sqliteCache } from '../../mixins/storage/cache/drivers/sqlite.ts';
 import type { Condition } from '../../mixins/storage/datalake/contract.ts';
 import { assertMayEmit, candidatesOf, sendCandidates } from '../../services/events/emit.ts';
 import type { Credentials } from '../../services/gateway/contract.ts';
 import { attachSockets, type SocketLimits, type Sockets } from '../../services/gateway/sockets.ts';
+import { temporaryCache } from './cache.ts';
 
 export interface LiveNode {
   url: string;
@@ -104,7 +104,7 @@ function resolveToken({ authorization, cookieToken, apiKey }: Credentials, ended
 export async function startLive({ nodes: count = 1, limits = {} as Partial<SocketLimits> } = {}): Promise<LivePlatform> {
   const config = loadConfig({}, { busUrl: 'memory:', dataDir: '/tmp' });
   const bus = await openBus(config, { settleMs: 1, tickMs: 50 });
-  const cache = sqliteCache(':memory:');
+  const cache = temporaryCache();
   const broker = new ServiceBroker({ logger: false });
   const owners = new Map([['owner', new Set(['w1', 'w2'])]]);
   const rules = new Map<string, Condition[]>();

@@ -2,12 +2,12 @@ import { describe, expect, it } from '@jest/globals';
 import { DAY } from '../../../mixins/shared/clock.ts';
 import type { PrismeEvent } from '../../../mixins/shared/event.ts';
 import { ulid } from '../../../mixins/shared/ids.ts';
-import { sqliteCache } from '../../../mixins/storage/cache/drivers/sqlite.ts';
 import { sqliteDatalake } from '../../../mixins/storage/datalake/drivers/sqlite.ts';
 import { csvCell, exportStream } from '../../../services/events/export.ts';
 import { keep } from '../../../services/events/history.service.ts';
 import { preprocess } from '../../../services/events/preprocess.ts';
 import { cleanUp, type RetentionRules, scheduleDeletion } from '../../../services/events/retention.ts';
+import { temporaryCache } from '../../support/cache.ts';
 
 const event = (over: object = {}, createdAt = new Date().toISOString()): PrismeEvent =>
   ({
@@ -127,7 +127,7 @@ describe('retention', () => {
   const ago = (days: number) => new Date(Date.now() - days * DAY).toISOString();
   const open = async () => ({
     lake: await sqliteDatalake(':memory:'),
-    cache: sqliteCache(':memory:'),
+    cache: temporaryCache(),
   });
 
   it('removes what is too old, and only tells when asked to', async () => {
