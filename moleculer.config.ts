@@ -1,8 +1,10 @@
 /** Configuration → Moleculer broker options; nothing else. Settings and their variables: mixins/shared/config.ts, docs/configuration.md. */
+import { inspect } from 'node:util';
 import type { BrokerOptions } from 'moleculer';
 import { identityMiddleware } from './mixins/auth/identity.middleware.ts';
 import { SECOND } from './mixins/shared/clock.ts';
 import { type Config, loadConfig, useConfig } from './mixins/shared/config.ts';
+import { isFault } from './mixins/shared/errors.ts';
 
 /** Options of a node; tests and tools make their own brokers with it. */
 export function brokerOptions(config: Config): BrokerOptions {
@@ -11,7 +13,10 @@ export function brokerOptions(config: Config): BrokerOptions {
     namespace: config.namespace,
     nodeID: config.nodeId,
     transporter: (config.transporterUrl ?? null) as BrokerOptions['transporter'],
-    logger: { type: 'Console', options: { level: config.logLevel, formatter: 'short', colors: false } } as BrokerOptions['logger'],
+    logger: {
+      type: 'Console',
+      options: { level: config.logLevel, formatter: 'short', colors: false, objectPrinter: print },
+    } as BrokerOptions['logger'],
     // Long runs give their own time-out; a call without one must not wait for ever.
     requestTimeout: 30 * SECOND,
     maxCallLevel: 100,
@@ -40,6 +45,12 @@ export function brokerOptions(config: Config): BrokerOptions {
       useConfig(broker, config);
     },
   };
+}
+
+/** A fault says what is wrong in its own words; only what nobody expected is worth a trace. */
+function print(value: unknown): string {
+  if (isFault(value)) return `${value.type}: ${value.message}`;
+  return inspect(value, { depth: 4, breakLength: 140 });
 }
 
 /** Only failures of the far side open a circuit: a refused request says nothing about the node that refused it. */

@@ -42,7 +42,7 @@ export const SETTINGS = {
     default: [],
     about: 'Services of this node (gateway, events, runtime, workspaces); empty means all.',
   },
-  logLevel: { env: 'LOG_LEVEL', kind: 'text', default: 'info', about: 'fatal, error, warn, info, debug or trace.' },
+  logLevel: { env: 'LOG_LEVEL', kind: 'text', default: 'warn', about: 'fatal, error, warn, info, debug or trace.' },
   namespace: {
     env: 'PRISME_NAMESPACE',
     aliases: ['BROKER_NAMESPACE'],
