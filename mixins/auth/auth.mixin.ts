@@ -31,8 +31,23 @@ function systemMeta(broker: ServiceBroker, service: string, correlationId: strin
 }
 
 /** What makes two callers the same for rights. */
-const callerKey = ({ kind, userId, sessionId, email, role, authData, apiKeyHash, via, sourceWorkspaceId, authenticatedWorkspaceId }: Caller, topics?: string[]) =>
-  canonical([kind, userId, sessionId, email, role, authData, apiKeyHash, via === 'apiKey', sourceWorkspaceId, authenticatedWorkspaceId, topics]);
+const callerKey = (
+  { kind, userId, sessionId, email, role, authData, apiKeyHash, via, sourceWorkspaceId, authenticatedWorkspaceId }: Caller,
+  topics?: string[],
+) =>
+  canonical([
+    kind,
+    userId,
+    sessionId,
+    email,
+    role,
+    authData,
+    apiKeyHash,
+    via === 'apiKey',
+    sourceWorkspaceId,
+    authenticatedWorkspaceId,
+    topics,
+  ]);
 
 async function abilityFor(broker: ServiceBroker, caller: Caller, workspaceId?: string, topics?: string[]): Promise<Ability> {
   const options = topics ? { topics } : {};

@@ -20,9 +20,15 @@ export async function acquire<T>(
   close: (value: T) => Promise<void> | void,
 ): Promise<T> {
   let resources = held.get(broker);
-  if (!resources) held.set(broker, (resources = new Map()));
+  if (!resources) {
+    resources = new Map();
+    held.set(broker, resources);
+  }
   let entry = resources.get(key) as Held<T> | undefined;
-  if (!entry) resources.set(key, (entry = { value: Promise.resolve().then(open), holders: 0, close }));
+  if (!entry) {
+    entry = { value: Promise.resolve().then(open), holders: 0, close };
+    resources.set(key, entry);
+  }
   entry.holders++;
   try {
     return await entry.value;

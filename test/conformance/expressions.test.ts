@@ -5,7 +5,14 @@ import { describe, expect, it } from '@jest/globals';
 import { parse } from 'yaml';
 import { compileExpression, compilePath, compileTemplate, type Env, functions } from '../../services/runtime/expressions/index.ts';
 
-const env: Env = { now: () => Date.parse('2026-01-01T00:00:00Z'), random: () => 0.5, uuid: () => '0123456789abcdef0123456789abcdef', timezone: 'UTC', locale: 'en', charge() {} };
+const env: Env = {
+  now: () => Date.parse('2026-01-01T00:00:00Z'),
+  random: () => 0.5,
+  uuid: () => '0123456789abcdef0123456789abcdef',
+  timezone: 'UTC',
+  locale: 'en',
+  charge() {},
+};
 const folder = join(import.meta.dirname, 'expressions');
 
 type Case = [text: unknown, expected: unknown];
@@ -33,7 +40,8 @@ for (const file of readdirSync(folder).filter((name) => name.endsWith('.yaml')))
         for (const [text, expected] of group.cases) {
           const isError = typeof expected === 'object' && expected !== null && Object.hasOwn(expected, 'error');
           it(`${typeof text === 'string' ? text : JSON.stringify(text)} → ${isError ? (expected as { error: string }).error : JSON.stringify(expected)}`, () => {
-            if (isError) expect(() => evaluate(group, text)).toThrow(expect.objectContaining({ type: (expected as { error: string }).error }));
+            if (isError)
+              expect(() => evaluate(group, text)).toThrow(expect.objectContaining({ type: (expected as { error: string }).error }));
             else expect(evaluate(group, text)).toEqual(expectedOf(expected));
           });
         }
@@ -52,7 +60,8 @@ describe('examples of the functions', () => {
     });
     for (const [text, expected] of definition.examples) {
       it(text, () => {
-        if (expected === Error) expect(() => compileExpression(text).evaluate(scope, env)).toThrow(expect.objectContaining({ type: 'InvalidExpressionSyntax' }));
+        if (expected === Error)
+          expect(() => compileExpression(text).evaluate(scope, env)).toThrow(expect.objectContaining({ type: 'InvalidExpressionSyntax' }));
         else expect(compileExpression(text).evaluate(scope, env)).toEqual(expected);
       });
     }
