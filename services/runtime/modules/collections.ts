@@ -6,7 +6,7 @@
  */
 import { createHash } from 'node:crypto';
 import { fault, isFault } from '../../../mixins/shared/errors.ts';
-import { shortId } from '../../../mixins/shared/ids.ts';
+import { ulid } from '../../../mixins/shared/ids.ts';
 import { findHostileName, isPlainObject, type JsonObject, readPath } from '../../../mixins/shared/json.ts';
 import type { Query, Stored } from '../../../mixins/storage/documents/contract.ts';
 import { applyLocally } from '../contexts.ts';
@@ -149,7 +149,8 @@ function newRecord(target: Target, data: unknown): Omit<Row, '_rev'> {
   const now = new Date().toISOString();
   return {
     ...fields,
-    id: typeof (id ?? _id) === 'string' ? ((id ?? _id) as string) : shortId(16),
+    // Sorts by time of creation: records come back in the order in which they were made, unless asked otherwise.
+    id: typeof (id ?? _id) === 'string' ? ((id ?? _id) as string) : ulid(),
     createdAt: now,
     updatedAt: now,
     ...(by ? { createdBy: by, updatedBy: by } : {}),
