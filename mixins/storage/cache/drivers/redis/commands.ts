@@ -46,6 +46,7 @@ export async function connect(url: string, startWithinMs = START_WITHIN_MS): Pro
   });
   // Without a listener ioredis prints each failed attempt; what matters is reported by the command that fails.
   redis.on('error', () => {});
+  redis.on('close', () => rejectUnanswered(redis));
   for (const [name, numberOfKeys] of Object.entries(SCRIPTS)) {
     const lua = readFileSync(join(import.meta.dirname, `${name}.lua`), 'utf8');
     redis.defineCommand(name, { lua, ...(numberOfKeys === null ? {} : { numberOfKeys }) });
@@ -63,6 +64,15 @@ export async function connect(url: string, startWithinMs = START_WITHIN_MS): Pro
     throw error;
   }
   return { redis, run };
+}
+
+/**
+ * Commands that wait for an answer when the connection breaks. With `autoResendUnfulfilledCommands: false` ioredis forgets them: nobody would hear of
+ * them again before the command's time-out. @see https://github.com/redis/ioredis/blob/main/lib/redis/event_handler.ts (readyHandler)
+ */
+function rejectUnanswered(redis: Redis): void {
+  const queues = redis as unknown as { flushQueue(error: Error, which: { offlineQueue: boolean }): void };
+  queues.flushQueue(new Error('the connection broke before the answer'), { offlineQueue: false });
 }
 
 function checkUrl(url: string): void {
