@@ -27,6 +27,8 @@ export function brokerOptions(config: Config): BrokerOptions {
     tracking: { enabled: true, shutdownTimeout: 10 * SECOND },
     // Work spreads over every instance; with the default a node would keep all of it for itself.
     registry: { strategy: 'RoundRobin', preferLocal: !isCluster },
+    // Nothing is repeated unless the caller says so (`retries`): only it knows that doing a thing twice does no harm.
+    retryPolicy: { enabled: true, retries: 0, delay: 100, maxDelay: SECOND, factor: 2, check: isLostNode },
     circuitBreaker: {
       enabled: isCluster,
       threshold: 0.5,
@@ -51,6 +53,11 @@ export function brokerOptions(config: Config): BrokerOptions {
 function print(value: unknown): string {
   if (isFault(value)) return `${value.type}: ${value.message}`;
   return inspect(value, { depth: 4, breakLength: 140 });
+}
+
+/** The node that was asked is gone, or nobody offers the action at the moment: another attempt reaches another node. */
+function isLostNode(error: Error): boolean {
+  return ['RequestRejectedError', 'ServiceNotAvailableError', 'QueueIsFullError'].includes(error.name);
 }
 
 /** Only failures of the far side open a circuit: a refused request says nothing about the node that refused it. */

@@ -7,7 +7,7 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import type { Context, ServiceSchema } from 'moleculer';
+import type { CallingOptions, Context, ServiceSchema } from 'moleculer';
 import ApiGateway from 'moleculer-web';
 import qs from 'qs';
 import { identityKeysOf } from '../../mixins/auth/auth.mixin.ts';
@@ -59,6 +59,8 @@ const CALL_TIMEOUT_MS = MINUTE;
 const KEEP_ALIVE_MS = 70 * SECOND;
 const DRAIN_MS = 10 * SECOND;
 const MAX_URL_CHARS = 16_000;
+/** A read whose node dies is asked again of another one; the client notices a delay. */
+const READ_RETRIES = 2;
 
 /** One action of each part: when they can be reached, so can the platform. */
 const PARTS = { gateway: 'identity.resolve', workspaces: 'workspaces.access', runtime: 'runtime.webhook', events: 'events.emit' };
@@ -161,6 +163,17 @@ async function paramsOf(
   };
 }
 
+/** How the action of a route is called: here when this node offers it, otherwise on any node that does. */
+function callOptions({ broker }: Self, { method }: IncomingMessage, { action, raw }: Route): CallingOptions {
+  const isRead = !raw && (method === 'GET' || method === 'HEAD');
+  const offers = broker.registry.actions.get(action) as { hasLocal(): boolean } | null;
+  return {
+    timeout: raw ? RUN_TIMEOUT_MS : CALL_TIMEOUT_MS,
+    ...(isRead ? { retries: READ_RETRIES } : {}),
+    ...(offers?.hasLocal() ? { nodeID: broker.nodeID } : {}),
+  };
+}
+
 /** Nobody waits for the answer any more: the run is told, and ends at its next effect. */
 function cancelWhenGone(self: Self, response: ServerResponse, match: Match, correlationId: string): void {
   if (match.route.action !== 'runtime.webhook' && match.route.action !== 'runtime.test') return;
@@ -245,7 +258,7 @@ const gateway: ServiceSchema<object, any> = {
         const ifMatch = request.headers['if-match'];
         const meta: CallMeta = { identity, correlationId, ...(ifMatch ? { ifMatch } : {}) };
         cancelWhenGone(this, response, match, correlationId);
-        const result = await ctx.call(route.action, built, { meta: meta as object, timeout: route.raw ? RUN_TIMEOUT_MS : CALL_TIMEOUT_MS });
+        const result = await ctx.call(route.action, built, { meta: meta as object, ...callOptions(this, request, route) });
         if (response.destroyed) return;
         if (route.action === 'runtime.webhook' && isWebhookAnswer(result)) sendWebhook(response, result);
         else sendResult(response, result, ctx.meta);

@@ -81,10 +81,15 @@ suite('a cluster whose nodes are killed', () => {
   it('keeps every event of the history when an events node is killed while they arrive', async () => {
     const sent: string[] = [];
     for (let n = 0; n < 20; n++) {
-      const events = await expectOk(
-        owner.post(`/workspaces/${id}/events`, {
-          events: Array.from({ length: 10 }, (_, m) => ({ type: 'metric.read', payload: { n: n * 10 + m } })),
-        }),
+      // What was on its way to the dying node is refused as retryable, after at most the time it takes to be missed.
+      const events = await eventually(
+        () =>
+          expectOk(
+            owner.post(`/workspaces/${id}/events`, {
+              events: Array.from({ length: 10 }, (_, m) => ({ type: 'metric.read', payload: { n: n * 10 + m } })),
+            }),
+          ),
+        { timeoutMs: 30_000, everyMs: 200 },
       );
       sent.push(...events.map((event: { id: string }) => event.id));
       if (n === 8) await platform.kill(platform.nodes.find(({ part }) => part === 'events') as (typeof platform.nodes)[number]);
@@ -93,7 +98,10 @@ suite('a cluster whose nodes are killed', () => {
     await eventually(
       async () => {
         const search = await expectOk(owner.post(`/workspaces/${id}/search`, { query: { term: { type: 'metric.read' } }, limit: 500 }));
-        expect(search.documents.map((event: { id: string }) => event.id).sort()).toEqual([...sent].sort());
+        const found = search.documents.map((event: { id: string }) => event.id);
+        // An attempt that was refused may have been written all the same; nothing that was confirmed is missing or there twice.
+        expect(found).toEqual(expect.arrayContaining(sent));
+        expect(new Set(found).size).toBe(found.length);
       },
       { timeoutMs: 60_000, everyMs: 500 },
     );
