@@ -5,6 +5,7 @@ import { identityMiddleware } from './mixins/auth/identity.middleware.ts';
 import { SECOND } from './mixins/shared/clock.ts';
 import { type Config, loadConfig, useConfig } from './mixins/shared/config.ts';
 import { isFault } from './mixins/shared/errors.ts';
+import { consoleCommands } from './scripts/console/commands.ts';
 
 /** Options of a node; tests and tools make their own brokers with it. */
 export function brokerOptions(config: Config): BrokerOptions {
@@ -43,6 +44,7 @@ export function brokerOptions(config: Config): BrokerOptions {
     metrics: { enabled: false },
     tracing: { enabled: false },
     middlewares: [identityMiddleware()],
+    replOptions: { delimiter: 'prisme $', customCommands: consoleCommands() } as unknown as NonNullable<BrokerOptions['replOptions']>,
     created(broker) {
       useConfig(broker, config);
     },

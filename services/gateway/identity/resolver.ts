@@ -71,7 +71,7 @@ export function createResolver({
 
   async function userOf(id: string | undefined): Promise<UserRow> {
     const user = id === undefined ? null : await documents.get<UserRow>(USERS.name, id);
-    if (!user || user.status !== 'validated') throw refuse('This account does not exist or is not active.');
+    if (user?.status !== 'validated') throw refuse('This account does not exist or is not active.');
     return user;
   }
 
