@@ -5,6 +5,7 @@ import type { BusMethods } from '../../mixins/bus/contract.ts';
 import { MINUTE, SECOND } from '../../mixins/shared/clock.ts';
 import { type Config, configOf } from '../../mixins/shared/config.ts';
 import { fault, isFault } from '../../mixins/shared/errors.ts';
+import { createGuard } from '../../mixins/shared/guard.ts';
 import { ulid } from '../../mixins/shared/ids.ts';
 import { type KeyRing, openKeyRing } from '../../mixins/shared/keyring.ts';
 import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
@@ -12,7 +13,6 @@ import type { DocumentsDriver } from '../../mixins/storage/documents/contract.ts
 import { cancelledKey, startConsumers } from './consumers.ts';
 import { createContexts } from './contexts.ts';
 import { createExecution, type Execution } from './execution.ts';
-import { createGuard } from './fetch/guard.ts';
 import type { CompiledWorkspace, RunAutomation, RunIdentity, WorkspaceSource } from './interpreter/index.ts';
 import { type JournalEntry, type JournalHead, journalKey } from './journal.ts';
 import { createThrottle, createTurns } from './limits.ts';

@@ -11,9 +11,9 @@ import type { Config } from '../../mixins/shared/config.ts';
 import { fault, isFault } from '../../mixins/shared/errors.ts';
 import type { EventTarget, PrismeEvent } from '../../mixins/shared/event.ts';
 import { EMIT_TOPIC } from '../../mixins/shared/event.ts';
+import type { Guard } from '../../mixins/shared/guard.ts';
 import type { JsonObject } from '../../mixins/shared/json.ts';
 import type { ContextOwner, Contexts } from './contexts.ts';
-import type { Guard } from './fetch/guard.ts';
 import { type FetchFailure, performFetch } from './fetch/index.ts';
 import type { HttpAnswer } from './http-answer.ts';
 import {

@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { loadConfig } from '../../../../mixins/shared/config.ts';
-import { createGuard, isPublicAddress } from '../../../../services/runtime/fetch/guard.ts';
+import { createGuard, isPublicAddress } from '../../../../mixins/shared/guard.ts';
 import { type FetchFailure, performFetch } from '../../../../services/runtime/fetch/index.ts';
 import type { FetchRequest, LiveStream } from '../../../../services/runtime/interpreter/index.ts';
 

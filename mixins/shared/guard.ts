@@ -6,8 +6,8 @@ import { lookup as resolveName } from 'node:dns';
 import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
 import { Agent, type Dispatcher } from 'undici';
-import type { Config } from '../../../mixins/shared/config.ts';
-import { fault } from '../../../mixins/shared/errors.ts';
+import type { Config } from './config.ts';
+import { fault } from './errors.ts';
 
 /** Whether an address is reachable for everybody: anything but global unicast is closed, also inside IPv6 notations of IPv4. */
 export function isPublicAddress(address: string): boolean {
