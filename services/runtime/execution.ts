@@ -166,7 +166,7 @@ export function createExecution(options: ExecutionOptions) {
     active.world = world;
     const left = new Promise<RunEnd>((resolve) => (active.leave = resolve));
     const told = isInteraction
-      ? services.events.triggered(request, redactor).catch((error) => services.log('a native event was not accepted by the bus', error))
+      ? services.events.triggered(request).catch((error) => services.log('a native event was not accepted by the bus', error))
       : null;
     try {
       const ran = interpret({

@@ -47,7 +47,7 @@ export function sourceOf(request: RunRequest, frame: Frame, { withUser }: { with
 
 export interface NativeEvents {
   /** `runtime.interactions.triggered`: a person, a schedule or the platform started something. */
-  triggered(request: RunRequest, redactor: Redactor): Promise<unknown>;
+  triggered(request: RunRequest): Promise<unknown>;
   executed(
     request: RunRequest,
     frame: Frame,
@@ -72,7 +72,7 @@ export function createNativeEvents(bus: EventBus, config: Config): NativeEvents 
   const idOf = (request: RunRequest, key: string) =>
     derivedUlid(ulidTime(request.trigger.id, request.acceptedAt), `${effectRoot(request)}/${key}`);
   return {
-    triggered(request, redactor) {
+    triggered(request) {
       const { workspaceId, automation, trigger, run } = request;
       const payload = {
         workspaceId,
@@ -83,7 +83,7 @@ export function createNativeEvents(bus: EventBus, config: Config): NativeEvents 
         startedAt: new Date(request.acceptedAt).toISOString(),
       };
       const { userId, sessionId } = request.identity;
-      return bus.send('runtime.interactions.triggered', redactor.clean(payload), {
+      return bus.send('runtime.interactions.triggered', payload, {
         id: idOf(request, 'triggered'),
         source: {
           workspaceId,
@@ -102,12 +102,13 @@ export function createNativeEvents(bus: EventBus, config: Config): NativeEvents 
       const { throttledMs, trigger, payload, output, ...rest } = report;
       const body = {
         ...rest,
-        payload: without(reportedPayload(payload), hidden.payload),
-        output: without(output, hidden.output),
+        ...(rest.error ? { error: cleanedError(rest.error, redactor) } : {}),
+        payload: redactor.clean(without(reportedPayload(payload), hidden.payload)),
+        output: redactor.clean(without(output, hidden.output)),
         trigger: { type: trigger.type, value: trigger.value, ...(trigger.id ? { id: trigger.id } : {}) },
         ...(throttledMs > 0 ? { throttled: throttledMs } : {}),
       };
-      return bus.send('runtime.automations.executed', redactor.clean(body) as JsonObject, {
+      return bus.send('runtime.automations.executed', body as JsonObject, {
         id: idOf(request, `executed/${key}`),
         source: sourceOf(request, frame, { withUser: true }),
         topic: 'runtime.automations.executed',
@@ -117,7 +118,7 @@ export function createNativeEvents(bus: EventBus, config: Config): NativeEvents 
     },
     error(request, frame, error, key, redactor) {
       const type = frame.instance ? `${frame.instance}.error` : 'error';
-      return bus.send(type, redactor.clean(error) as unknown as JsonObject, {
+      return bus.send(type, cleanedError(error, redactor) as unknown as JsonObject, {
         id: idOf(request, `error/${key}`),
         source: sourceOf(request, frame, { withUser: true }),
         topic: type,
@@ -125,7 +126,8 @@ export function createNativeEvents(bus: EventBus, config: Config): NativeEvents 
       });
     },
     fetchFailed(request, frame, payload, key, redactor) {
-      return bus.send('runtime.fetch.failed', redactor.clean(payload), {
+      const cleaned = Object.fromEntries(Object.entries(payload).map(([name, value]) => [name, redactor.clean(value)]));
+      return bus.send('runtime.fetch.failed', cleaned, {
         id: idOf(request, `fetch/${key}`),
         source: sourceOf(request, frame, { withUser: true }),
         topic: 'runtime.fetch.failed',
@@ -134,6 +136,16 @@ export function createNativeEvents(bus: EventBus, config: Config): NativeEvents 
     },
   };
 }
+
+/**
+ * Secrets are looked for in what people wrote, never in the frame of an event: a secret such as `1` or `payload` would turn a duration or the
+ * name of a field into a text that the event's schema refuses, and the event would be lost.
+ */
+const cleanedError = <E extends { message: string; details?: unknown }>(error: E, redactor: Redactor): E => ({
+  ...error,
+  message: redactor.clean(error.message),
+  ...(error.details === undefined ? {} : { details: redactor.clean(error.details) }),
+});
 
 function triggerPayload(trigger: TriggerInfo, automation: string): JsonObject {
   const dot = automation.lastIndexOf('.');
