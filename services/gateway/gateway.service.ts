@@ -21,6 +21,7 @@ import type { Credentials } from './contract.ts';
 import { sendError } from './http-errors.ts';
 import { type Self as CoreSelf, core } from './identity/core.mixin.ts';
 import { isAccessToken, type Known, sha256 } from './identity/resolver.ts';
+import { assertScope } from './identity/scopes.ts';
 import { openApiOf } from './openapi.ts';
 import { addressReader } from './policies/address.ts';
 import { readBody } from './policies/body.ts';
@@ -92,7 +93,7 @@ function credentialsOf(request: IncomingMessage, ip: string | undefined, correla
 }
 
 /** Who calls, and why a presented credential was refused: that matters only where one is required. */
-async function authenticate(self: Self, route: Route, credentials: Credentials): Promise<Known | null> {
+async function authenticate(self: Self, route: Route, method: string, credentials: Credentials): Promise<Known | null> {
   let known: Known | null = null;
   try {
     known = await self.core.resolver.resolve(credentials);
@@ -104,11 +105,12 @@ async function authenticate(self: Self, route: Route, credentials: Credentials):
   if (route.auth !== 'optional') {
     if (!known && !(route.auth === 'apiKey' && credentials.apiKey))
       throw fault('AuthenticationError', { message: 'No authentication token found' });
-    if (known?.needsMfa) throw fault('MissingMFA');
+    if (known?.needsMfa && !route.beforeMfa) throw fault('MissingMFA');
   }
   if (route.sessionOnly && known?.claims.via === 'accessToken')
     throw fault('AuthenticationError', { message: 'This route cannot be called with an access token.' });
-  return known?.needsMfa ? null : known;
+  if (known) assertScope(known.scopes, route.action, method);
+  return known?.needsMfa && !route.beforeMfa ? null : known;
 }
 
 function identityOf(self: Self, known: Known | null, { apiKey, ip }: Credentials, correlationId: string): Identity {
@@ -139,6 +141,14 @@ function serveSystem(self: Self, request: IncomingMessage, response: ServerRespo
   return answer(isReady ? 200 : 400, { status: isReady ? 'ready' : 'error', services });
 }
 
+/** Where the browser comes from, when pages of that place may call the platform: what else a request says of it is not believed. */
+function originOf({ policies }: Self, { headers }: IncomingMessage): string | undefined {
+  const claimed = headers.origin ?? headers.referer;
+  if (claimed === undefined || !URL.canParse(claimed)) return undefined;
+  const { origin } = new URL(claimed);
+  return policies.cors.isAllowed(origin) ? origin : undefined;
+}
+
 /** Parameters of the action (see routes/route.ts). */
 async function paramsOf(
   self: Self,
@@ -150,7 +160,8 @@ async function paramsOf(
 ): Promise<JsonObject> {
   const { requestMaxBytes, uploadMaxBytes } = self.core.config;
   const { value: body, raw } = await readBody(request, route, { requestMaxBytes, uploadMaxBytes });
-  const built: JsonObject = { ...params, query, body };
+  const origin = route.origin ? originOf(self, request) : undefined;
+  const built: JsonObject = { ...params, query, body, ...(origin ? { origin } : {}) };
   if (!route.raw) return built;
   const key = request.headers['idempotency-key'];
   return {
@@ -244,7 +255,7 @@ const gateway: ServiceSchema<object, any> = {
         const query = queryOf(mark < 0 ? '' : url.slice(mark + 1));
         const ip = addressOf(request);
         const credentials = credentialsOf(request, ip, correlationOf(response));
-        const known = await authenticate(this, route, credentials);
+        const known = await authenticate(this, route, request.method as string, credentials);
         // A run that calls back goes on under the id of what started it.
         if (known?.claims.correlationId) response.setHeader(CORRELATION_HEADER, known.claims.correlationId);
         if (known?.claims.sessionId) response.setHeader('x-prismeai-session-id', known.claims.sessionId);
@@ -284,6 +295,7 @@ const gateway: ServiceSchema<object, any> = {
       limiter: createLimiter({
         cache: () => this.cache,
         disabled: config.rateLimitDisabled,
+        settings: config,
         onFailure: (error) => this.logger.warn(`Rate limits cannot be counted: ${error.message}`),
       }),
     };

@@ -31,9 +31,8 @@ export function sendError(response: ServerResponse, error: unknown, action?: str
     response.destroy();
     return { isUnknown, status };
   }
-  const retryAfter = (known: unknown) =>
-    (known as Fault | null)?.retryable && (status === 503 || status === 429) && !response.hasHeader('retry-after');
-  if (retryAfter(translated(error, action))) response.setHeader('retry-after', '1');
+  const isLater = (translated(error, action) as Fault | null)?.retryable && (status === 503 || status === 429);
+  if (isLater && !response.hasHeader('retry-after')) response.setHeader('retry-after', String(body.details.retryAfter ?? 1));
   const text = JSON.stringify(body);
   response.writeHead(status, { 'content-type': 'application/json; charset=utf-8', 'content-length': Buffer.byteLength(text) });
   response.end(text);

@@ -6,11 +6,13 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { ADMIN } from './admin.ts';
 import { eventually } from './eventually.ts';
 import { freePort, startRedis, type TestRedis } from './redis.ts';
 
 const root = resolve(import.meta.dirname, '../..');
-export const ADMIN = { email: 'admin@example.org', password: 'correct-horse-battery' };
+
+export { ADMIN };
 
 export interface PlatformNode {
   part: string;

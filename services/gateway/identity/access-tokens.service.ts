@@ -1,5 +1,6 @@
-/** accessTokens — long-lived API tokens `at:…` of users: hashed at rest, shown once. */
+/** accessTokens — long-lived API tokens `at:…` of users: hashed at rest, shown once, optionally limited by scopes. Emits `gateway.accessTokens.created`, `gateway.accessTokens.deleted`. */
 import type { ServiceSchema } from 'moleculer';
+import { DAY } from '../../../mixins/shared/clock.ts';
 import { fault } from '../../../mixins/shared/errors.ts';
 import { hexId, uuid } from '../../../mixins/shared/ids.ts';
 import type { JsonObject } from '../../../mixins/shared/json.ts';
@@ -10,13 +11,14 @@ import { ACCESS_TOKENS, type AccessTokenRow } from './rows.ts';
 
 const MAX_TOKENS = 50;
 
-const shown = ({ id, name, hint, expiresAt, createdAt, lastUsedAt, userId }: AccessTokenRow): JsonObject => ({
+const shown = ({ id, name, hint, scopes, expiresAt, createdAt, lastUsedAt, userId }: AccessTokenRow): JsonObject => ({
   id,
   name,
   userId,
   token: hint,
   expiresAt: new Date(expiresAt).toISOString(),
   createdAt,
+  ...(scopes ? { scopes } : {}),
   ...(lastUsedAt ? { lastUsedAt } : {}),
 });
 
@@ -46,10 +48,16 @@ const accessTokens: ServiceSchema<object, any> = {
       visibility: 'published',
       identity: 'required',
       async handler(this: Self, ctx: Call<{ body: unknown }>): Promise<JsonObject> {
-        const { name, expiresAt } = fieldsOf(ctx.params.body, ['name', 'expiresAt']);
+        const { name, expiresAt, scopes } = fieldsOf(ctx.params.body, ['name', 'expiresAt'], ['scopes']);
         const end = new Date(expiresAt).getTime();
         if (end <= Date.now())
           throw fault('RequestValidationError', { message: 'expiresAt lies in the past.', data: { field: 'expiresAt' } });
+        const days = this.core.config.accessTokenMaxDays;
+        if (end > Date.now() + days * DAY)
+          throw fault('RequestValidationError', {
+            message: `An access token lives ${days} days at most.`,
+            data: { field: 'expiresAt', maxDays: days },
+          });
         const userId = owner(this, ctx);
         if ((await this.documents.count(ACCESS_TOKENS.name, { userId })) >= MAX_TOKENS)
           throw fault('BadParametersError', { message: `An account may have ${MAX_TOKENS} access tokens; delete one first.` });
@@ -60,8 +68,16 @@ const accessTokens: ServiceSchema<object, any> = {
           name,
           hash: sha256(token),
           hint: `${token.slice(0, 7)}…`,
+          ...(scopes ? { scopes } : {}),
           expiresAt: end,
           createdAt: new Date().toISOString(),
+        });
+        await this.tell(ctx, 'gateway.accessTokens.created', {
+          userId,
+          id: row.id,
+          name,
+          expiresAt: row.expiresAt,
+          scopes: scopes ?? null,
         });
         return { ...shown(row), token };
       },
@@ -82,6 +98,7 @@ const accessTokens: ServiceSchema<object, any> = {
         if (!row || !(await this.documents.remove(ACCESS_TOKENS.name, row.id)))
           throw fault('ObjectNotFoundError', { message: 'There is no such access token.' });
         this.revoked({ sessionId: `at:${row.id}` });
+        await this.tell(ctx, 'gateway.accessTokens.deleted', { userId, id: row.id, name: row.name });
         return shown(row);
       },
     },

@@ -11,9 +11,11 @@ import { type BusMethods, bus } from '../../../mixins/bus/bus.mixin.ts';
 import { MINUTE } from '../../../mixins/shared/clock.ts';
 import { type Config, configOf } from '../../../mixins/shared/config.ts';
 import type { JsonObject } from '../../../mixins/shared/json.ts';
+import { type KeyRing, openKeyRing } from '../../../mixins/shared/keyring.ts';
 import { acquire, release } from '../../../mixins/shared/resources.ts';
 import { type CacheMethods, cache } from '../../../mixins/storage/cache/cache.mixin.ts';
 import { type DocumentsMethods, documents } from '../../../mixins/storage/documents/documents.mixin.ts';
+import { type Mailer, openMailer } from './mail/mailer.ts';
 import { createResolver, type Resolver } from './resolver.ts';
 import { COLLECTIONS } from './rows.ts';
 import { createSessions, type Sessions } from './sessions.ts';
@@ -26,6 +28,9 @@ export interface IdentityCore {
   tokens: Tokens;
   sessions: Sessions;
   resolver: Resolver;
+  mailer: Mailer;
+  /** Seals what must be read again but never shown: second factors, secrets of sign-in providers. */
+  ring: KeyRing;
 }
 
 export interface CoreMethods {
@@ -80,10 +85,25 @@ export function core(): Partial<ServiceSchema<object, any>> {
         'identity',
         async () => {
           const config = configOf(this.broker);
+          const mailer = await openMailer(config, this.logger);
+          const ring = openKeyRing(config);
           const keys = await openTokenKeys(config, this.documents);
           const tokens = createTokens(config, keys);
           const sessions = createSessions(this.cache);
-          const resolver = createResolver({ config, documents: this.documents, sessions, tokens });
+          const resolver = createResolver({
+            config,
+            documents: this.documents,
+            sessions,
+            tokens,
+            onTokenUse: ({ id, userId, name }, ip) =>
+              void this.bus
+                .send(
+                  'gateway.accessTokens.used',
+                  { id, userId, name, ...(ip ? { ip } : {}) },
+                  { source: { userId, ...(ip ? { ip } : {}) } },
+                )
+                .catch((error) => this.logger.warn(`The use of an access token could not be noted: ${error.message}`)),
+          });
           const timer = setInterval(
             () =>
               void keys.refresh().then(
@@ -95,9 +115,12 @@ export function core(): Partial<ServiceSchema<object, any>> {
             KEYS_EVERY_MS,
           );
           timer.unref();
-          return { config, keys, tokens, sessions, resolver, timer };
+          return { config, keys, tokens, sessions, resolver, mailer, ring, timer };
         },
-        ({ timer }) => clearInterval(timer),
+        ({ timer, mailer }) => {
+          clearInterval(timer);
+          mailer.close();
+        },
       );
       this.holdsCore = true;
     },

@@ -2,6 +2,7 @@
 import { isIP } from 'node:net';
 import { fault } from '../../../mixins/shared/errors.ts';
 import { isPlainObject, type JsonObject } from '../../../mixins/shared/json.ts';
+import { isScope } from './scopes.ts';
 
 type Check = (value: unknown) => boolean;
 
@@ -13,6 +14,9 @@ const text =
 /** Letters of any script, with what names hold besides. */
 const NAME = /^[\p{L}\p{M}\d ,.'’-]{1,60}$/u;
 
+/** Shown as a picture by browsers, never fetched by the platform; other schemes would run as script there. */
+const isWebAddress = (value: string) => URL.canParse(value) && /^https?:$/.test(new URL(value).protocol);
+
 export const CHECKS = {
   email: text(/^.{1,254}$/s),
   password: text(/^.{0,1000}$/s),
@@ -20,7 +24,7 @@ export const CHECKS = {
   firstName: text(NAME),
   lastName: text(NAME),
   language: text(/^[A-Za-z-]{2,10}$/),
-  photo: text(/^.{0,2000}$/s),
+  photo: (value) => value === '' || (typeof value === 'string' && value.length <= 2000 && isWebAddress(value)),
   meta: (value) => isPlainObject(value) && JSON.stringify(value).length <= 50_000,
   status: text(/^(pending|validated|deactivated)$/),
   platformRole: text(/^.{0,60}$/),
@@ -31,6 +35,7 @@ export const CHECKS = {
   token: text(/^.{1,500}$/),
   totp: text(/^[\w-]{6,20}$/),
   method: text(/^(totp|none)$/),
+  scopes: (value) => Array.isArray(value) && value.length > 0 && value.length <= 50 && value.every(isScope),
 } satisfies Record<string, Check>;
 
 export type FieldName = keyof typeof CHECKS;

@@ -1,5 +1,5 @@
 /**
- * identity — signing up, in and out; who a credential belongs to.
+ * identity — signing in and out; who a credential belongs to.
  *
  * State   users (documents), sessions (cache).
  * Emits   `gateway.login.succeeded`, `gateway.login.failed`, `gateway.logout.succeeded`, `gateway.sessions.revoked`, `gateway.users.created`.
@@ -12,29 +12,15 @@ import type { JsonObject } from '../../../mixins/shared/json.ts';
 import type { Credentials, Resolved } from '../contract.ts';
 import { type Call, core, type Self } from './core.mixin.ts';
 import { emailOf, fieldsOf } from './fields.ts';
-import { hashPassword, verifyPassword } from './passwords.ts';
+import { hashPassword } from './passwords.ts';
 import { isSuperAdmin, sha256 } from './resolver.ts';
 import { shownUser, USERS, type UserRow } from './rows.ts';
-import { assertMayTry, countFailure, forgetFailures, setCookie, signIn } from './signing-in.ts';
+import { setCookie, signIn, userOfPassword } from './signing-in.ts';
+import { createUser, userByEmail } from './users.ts';
 
 const FIRST_ACCESS_KEY = 'identity:firstAccess';
 const FIRST_ACCESS_MS = HOUR;
 const MAX_ANONYMOUS_S = 30 * 24 * 3600;
-
-export async function createUser(self: Self, row: Partial<UserRow> & Pick<UserRow, 'status' | 'authData'>): Promise<UserRow> {
-  const now = new Date().toISOString();
-  const id = hexId().slice(0, 24);
-  const authData = row.email && Object.keys(row.authData).length === 0 ? { prismeai: { id, email: row.email } } : row.authData;
-  return self.documents.insert<UserRow>(USERS.name, { ...row, id, authData, createdAt: now, updatedAt: now });
-}
-
-export function assertPassword(self: Self, password: string): void {
-  if (!new RegExp(self.core.config.passwordPattern, 's').test(password))
-    throw fault('InvalidPassword', { message: 'The password must have between 8 and 32 characters.' });
-}
-
-export const userByEmail = async (self: Self, email: string): Promise<UserRow | null> =>
-  (await self.documents.find<UserRow>(USERS.name, { email }, { limit: 1 }))[0] ?? null;
 
 /** The administrator this installation is made with. Two nodes that start at once make one. */
 async function ensureFirstAdmin(self: Self): Promise<UserRow> {
@@ -74,42 +60,15 @@ const identity: ServiceSchema<object, any> = {
         const known = await this.core.resolver.resolve(ctx.params);
         const more = { ...(apiKey ? { apiKeyHash: sha256(apiKey) } : {}), ...(ip ? { ip } : {}) };
         if (!known) return { claims: { kind: 'none', correlationId, ...(apiKey ? { via: 'apiKey' as const } : {}), ...more } };
+        if (known.needsMfa) throw fault('MissingMFA');
+        // Who asks here is a socket: it reads and sends events for as long as it lives.
+        for (const scope of ['events:read', 'events:write'])
+          if (known.scopes && !known.scopes.includes(scope))
+            throw fault('ForbiddenError', { message: `This credential lacks the scope '${scope}'.`, data: { scope } });
         return {
           claims: { ...known.claims, correlationId: known.claims.correlationId ?? correlationId, ...more },
           expiresAt: known.expiresAt,
         };
-      },
-    },
-
-    /** POST /signup { email, password, firstName, lastName, language? } → the account; sign-in is a step of its own. */
-    signup: {
-      visibility: 'published',
-      identity: 'optional',
-      async handler(this: Self, ctx: Call<{ body: unknown }>): Promise<JsonObject> {
-        const { password, firstName, lastName, language, ...given } = fieldsOf(
-          ctx.params.body,
-          ['email', 'password'],
-          ['firstName', 'lastName', 'language'],
-        );
-        const email = emailOf(given.email);
-        const taken = () => fault('AlreadyUsed', { message: 'This e-mail address is already used.', data: { field: 'email' } });
-        if (await userByEmail(this, email)) throw taken();
-        assertPassword(this, password);
-        const { accountValidation } = this.core.config;
-        try {
-          const user = await createUser(this, {
-            email,
-            password: await hashPassword(password),
-            ...(firstName ? { firstName } : {}),
-            ...(lastName ? { lastName } : {}),
-            ...(language ? { language } : {}),
-            status: accountValidation === 'auto' ? 'validated' : 'pending',
-            authData: {},
-          });
-          return { ...shownUser(user), validation: accountValidation };
-        } catch (error) {
-          throw isFault(error, 'AlreadyUsedError') ? taken() : error;
-        }
       },
     },
 
@@ -119,19 +78,7 @@ const identity: ServiceSchema<object, any> = {
       identity: 'optional',
       async handler(this: Self, ctx: Call<{ body: unknown }>): Promise<JsonObject> {
         const { password, expiresAfter, ...given } = fieldsOf(ctx.params.body, ['email', 'password'], ['expiresAfter']);
-        const email = String(given.email).trim().toLowerCase();
-        const { ip } = this.identityOf(ctx);
-        await assertMayTry(this, email, ip);
-        const user = await userByEmail(this, email);
-        if (!(await verifyPassword(password, user?.password)) || !user) {
-          await countFailure(this, email, ip);
-          await this.tell(ctx, 'gateway.login.failed', { email, ...(ip ? { ip } : {}) });
-          throw fault('AuthenticationError', { message: 'Incorrect email or password.' });
-        }
-        if (user.status === 'deactivated') throw fault('AccountDeactivated');
-        if (user.status === 'pending')
-          throw fault(this.core.config.accountValidation === 'manual' ? 'ManualValidateEmailError' : 'ValidateEmailError');
-        await forgetFailures(this, email);
+        const user = await userOfPassword(this, ctx, String(given.email), password);
         const { accessTokenMaxAgeS } = this.core.config;
         return signIn(this, ctx, user, { ttlS: Math.min(expiresAfter ?? accessTokenMaxAgeS, accessTokenMaxAgeS) });
       },

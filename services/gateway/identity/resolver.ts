@@ -6,7 +6,7 @@
  */
 import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
-import { SECOND } from '../../../mixins/shared/clock.ts';
+import { HOUR, SECOND } from '../../../mixins/shared/clock.ts';
 import type { Config } from '../../../mixins/shared/config.ts';
 import { fault, isFault } from '../../../mixins/shared/errors.ts';
 import type { Documents } from '../../../mixins/storage/documents/documents.mixin.ts';
@@ -30,6 +30,8 @@ export interface Known {
   needsMfa?: boolean;
   userId: string;
   sessionId?: string;
+  /** What a limited credential may be used for. */
+  scopes?: readonly string[];
 }
 
 export interface Resolver {
@@ -59,11 +61,14 @@ export function createResolver({
   documents,
   sessions,
   tokens,
+  onTokenUse,
 }: {
   config: Config;
   documents: Documents;
   sessions: Sessions;
   tokens: Tokens;
+  /** An access token is used again after an hour of silence, or for the first time. */
+  onTokenUse?: (token: AccessTokenRow, ip: string | undefined) => void;
 }): Resolver {
   const known = new LRUCache<string, Known>({ max: 20_000, ttl: REMEMBER_MS });
   let epoch = 0;
@@ -86,15 +91,23 @@ export function createResolver({
     via,
   });
 
-  async function byAccessToken(token: string): Promise<Known> {
+  async function byAccessToken(token: string, ip: string | undefined): Promise<Known> {
     const [row] = await documents.find<AccessTokenRow>(ACCESS_TOKENS.name, { hash: sha256(token) }, { limit: 1 });
     if (!row) throw refuse('Invalid access token');
     if (row.expiresAt <= Date.now()) throw refuse('Expired access token');
     const user = await userOf(row.userId);
-    if (!row.lastUsedAt || Date.parse(row.lastUsedAt) < Date.now() - LAST_USE_EVERY_MS)
+    const silentMs = Date.now() - (row.lastUsedAt ? Date.parse(row.lastUsedAt) : 0);
+    if (silentMs > HOUR) onTokenUse?.(row, ip);
+    if (silentMs > LAST_USE_EVERY_MS)
       void documents.update(ACCESS_TOKENS.name, row.id, { set: { lastUsedAt: new Date().toISOString() } }).catch(() => {});
     const sessionId = `at:${row.id}`;
-    return { claims: claimsOf(user, sessionId, 'accessToken', true), expiresAt: row.expiresAt, userId: user.id, sessionId };
+    return {
+      claims: claimsOf(user, sessionId, 'accessToken', true),
+      expiresAt: row.expiresAt,
+      userId: user.id,
+      sessionId,
+      ...(row.scopes ? { scopes: row.scopes } : {}),
+    };
   }
 
   /** A run calling back: no session, seconds of life. */
@@ -127,11 +140,12 @@ export function createResolver({
       ...(user.mfa === 'totp' && !session.mfa ? { needsMfa: true } : {}),
       userId: user.id,
       sessionId: session.id,
+      ...(session.scopes ? { scopes: session.scopes } : {}),
     };
   }
 
   return {
-    async resolve({ authorization, cookieToken, legacyToken }) {
+    async resolve({ authorization, cookieToken, legacyToken, ip }) {
       const bearer = bearerOf(authorization);
       const access = bearer?.startsWith('at:') ? bearer : legacyToken?.startsWith('at:') ? legacyToken : undefined;
       const token = access ?? cookieToken ?? bearer;
@@ -142,7 +156,7 @@ export function createResolver({
       if (remembered && remembered.expiresAt > Date.now()) return remembered;
       try {
         const before = epoch;
-        const found = access ? await byAccessToken(access) : await byJwt(token, via as 'cookie' | 'jwt');
+        const found = access ? await byAccessToken(access, ip) : await byJwt(token, via as 'cookie' | 'jwt');
         // What was read before a revocation is not remembered after it.
         if (before === epoch) known.set(hash, found);
         return found;

@@ -40,10 +40,22 @@ export interface AccessTokenRow extends Stored {
   /** SHA-256 of the token; the token itself is shown once. */
   hash: string;
   hint: string;
+  /** What it may be used for; absent: everything its owner may do (identity/scopes.ts). */
+  scopes?: string[];
   /** Milliseconds. */
   expiresAt: number;
   createdAt: string;
   lastUsedAt?: string;
+}
+
+export type OneTimePurpose = 'validate' | 'reset' | 'delete';
+
+/** The token of a link in a mail; `id` is its SHA-256. */
+export interface OneTimeRow extends Stored {
+  userId: string;
+  purpose: OneTimePurpose;
+  /** Milliseconds. */
+  expiresAt: number;
 }
 
 /** A signing key of tokens. `previous` makes one successor win when two nodes rotate at once. */
@@ -60,7 +72,8 @@ export interface TokenKeyRow extends Stored {
 export const USERS: Collection = { name: 'users', uniques: ['email'], expiresAt: 'expiresAt' };
 export const ACCESS_TOKENS: Collection = { name: 'accessTokens', indexes: ['userId'], uniques: ['hash'], expiresAt: 'expiresAt' };
 export const TOKEN_KEYS: Collection = { name: 'tokenKeys', uniques: ['previous'], expiresAt: 'expiresAt' };
-export const COLLECTIONS = [USERS, ACCESS_TOKENS, TOKEN_KEYS];
+export const ONE_TIME_TOKENS: Collection = { name: 'oneTimeTokens', indexes: ['userId'], expiresAt: 'expiresAt' };
+export const COLLECTIONS = [USERS, ACCESS_TOKENS, TOKEN_KEYS, ONE_TIME_TOKENS];
 
 const authDataOf = ({ id, email, authData }: UserRow): JsonObject =>
   authData && Object.keys(authData).length > 0 ? authData : email ? { prismeai: { id, email } } : { anonymous: { id } };

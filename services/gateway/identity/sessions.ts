@@ -17,6 +17,10 @@ export interface Session {
   createdAt: number;
   expiresAt: number;
   ip?: string;
+  /** What the OpenID client that opened it may do with it; absent: all. */
+  scopes?: string[];
+  /** The OpenID client and the provider's session it belongs to. */
+  clientId?: string;
 }
 
 const keyOf = (id: string) => `session:{${id}}`;
@@ -24,7 +28,7 @@ const indexOf = (userId: string) => `sessions:{${userId}}`;
 
 export function createSessions(cache: CacheDriver, now: Clock = Date.now) {
   return {
-    async start(userId: string, ttlS: number, more: { mfa?: boolean; ip?: string } = {}): Promise<Session> {
+    async start(userId: string, ttlS: number, more: Partial<Pick<Session, 'mfa' | 'ip' | 'scopes' | 'clientId'>> = {}): Promise<Session> {
       const createdAt = now();
       const session: Session = { id: uuid(), userId, csrf: secretToken(24), createdAt, expiresAt: createdAt + ttlS * SECOND, ...more };
       const ttlMs = ttlS * SECOND;

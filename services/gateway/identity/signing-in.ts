@@ -3,7 +3,9 @@ import { MINUTE, SECOND } from '../../../mixins/shared/clock.ts';
 import { fault } from '../../../mixins/shared/errors.ts';
 import type { JsonObject } from '../../../mixins/shared/json.ts';
 import type { Call, Self } from './core.mixin.ts';
-import { shownUser, type UserRow } from './rows.ts';
+import { hashPassword, isOutdated, verifyPassword } from './passwords.ts';
+import { shownUser, USERS, type UserRow } from './rows.ts';
+import { userByEmail } from './users.ts';
 
 const WINDOW_MS = MINUTE;
 /** From one address, over all accounts: a list of names tried with one password each. */
@@ -64,6 +66,37 @@ export function setCookie(self: Self, ctx: Call, token: string | undefined, maxA
     'set-cookie': `access-token=${token ?? ''}; Path=/; HttpOnly; ${isSecure ? 'Secure; SameSite=None' : 'SameSite=Lax'}${life}`,
     'cache-control': 'no-store',
   };
+}
+
+/**
+ * The account of an e-mail and password. A hash of older parameters is replaced on the way.
+ * @throws AuthenticationError · AccountDeactivated · ValidateEmailError · ManualValidateEmailError · TooManyRequests
+ */
+export async function userOfPassword(self: Self, ctx: Call<any>, given: string, password: string): Promise<UserRow> {
+  const email = given.trim().toLowerCase();
+  const { ip } = self.identityOf(ctx);
+  const { config } = self.core;
+  if (config.disableLocalSignin) throw fault('ForbiddenError', { message: 'Sign-in with a password is closed here.' });
+  await assertMayTry(self, email, ip);
+  const user = await userByEmail(self, email);
+  if (!(await verifyPassword(password, user?.password)) || !user) {
+    await countFailure(self, email, ip);
+    await self.tell(ctx, 'gateway.login.failed', { email, ...(ip ? { ip } : {}) });
+    throw fault('AuthenticationError', { message: 'Incorrect email or password.' });
+  }
+  if (user.status === 'deactivated') throw fault('AccountDeactivated');
+  if (user.status === 'pending') throw fault(config.accountValidation === 'manual' ? 'ManualValidateEmailError' : 'ValidateEmailError');
+  await forgetFailures(self, email);
+  if (user.password && isOutdated(user.password))
+    await self.documents.update<UserRow>(USERS.name, user.id, { set: { password: await hashPassword(password) } });
+  return user;
+}
+
+/** Counts a request of an address in a minute. @throws TooManyRequests */
+export async function limitByAddress(self: Self, name: string, ip: string | undefined, limit: number): Promise<void> {
+  if (lockOut(self).isOff || limit <= 0) return;
+  const { count, expiresInMs } = await self.cache.increment(`rate:{${name}:a:${ip ?? 'unknown'}}`, 1, WINDOW_MS);
+  if (count > limit) throw fault('TooManyRequests', { data: { retryAfter: Math.max(1, Math.ceil(expiresInMs / SECOND)) } });
 }
 
 const failureKeys = (email: string, ip: string | undefined) => [`login-failures:{e:${email}}`, `login-failures:{a:${ip ?? 'unknown'}}`];

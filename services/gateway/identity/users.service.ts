@@ -1,13 +1,12 @@
-/** users — profiles, and finding people. State: users (documents). Emits `gateway.users.updated`, `gateway.users.deleted`. */
+/** users — profiles, and finding people. State: users (documents). Emits `gateway.users.updated`, `gateway.users.bulkUpdated`. */
+import { isDeepStrictEqual } from 'node:util';
 import type { ServiceSchema } from 'moleculer';
-import { fault } from '../../../mixins/shared/errors.ts';
-import { isHostileName, isPlainObject, type JsonObject } from '../../../mixins/shared/json.ts';
+import { fault, isFault } from '../../../mixins/shared/errors.ts';
+import { isPlainObject, type JsonObject } from '../../../mixins/shared/json.ts';
 import type { Query } from '../../../mixins/storage/documents/contract.ts';
 import type { UserProfile } from '../contract.ts';
 import { type Call, core, type Self } from './core.mixin.ts';
 import { type FieldName, fieldsOf } from './fields.ts';
-import { assertPassword } from './identity.service.ts';
-import { hashPassword, verifyPassword } from './passwords.ts';
 import { shownUser, USERS, type UserRow } from './rows.ts';
 
 const OWN: FieldName[] = ['firstName', 'lastName', 'meta', 'photo', 'language'];
@@ -23,15 +22,33 @@ async function update(self: Self, ctx: Call<any>, id: string, allowed: FieldName
     await self.core.sessions.endAll(id);
     self.revoked({ userId: id });
   }
-  await self.tell(ctx, 'gateway.users.updated', { id, fields: Object.keys(set) });
+  await self.tell(ctx, 'gateway.users.updated', { user: shownUser(user), fields: Object.keys(set) });
   return shownUser(user, { forSuperAdmin: self.identityOf(ctx).role === 'superadmin' });
 }
+
+const MAX_BULK = 1000;
 
 const me = (self: Self, ctx: Call<any>): string => {
   const { userId, kind } = self.identityOf(ctx);
   if (!userId || kind === 'delegated') throw fault('AuthenticationError');
   return userId;
 };
+
+/** Over the revision that was read: two tabs that save at once lose nothing. */
+async function changeMeta(self: Self, id: string, change: (meta: JsonObject) => JsonObject): Promise<JsonObject> {
+  for (let attempt = 1; ; attempt++) {
+    const user = await self.documents.get<UserRow>(USERS.name, id);
+    if (!user) throw fault('AuthenticationError');
+    const meta = change(user.meta ?? {});
+    fieldsOf({ meta }, ['meta']);
+    try {
+      await self.documents.update<UserRow>(USERS.name, id, { set: { meta } }, user._rev);
+      return meta;
+    } catch (error) {
+      if (!isFault(error, 'VersionConflict') || attempt >= 5) throw error;
+    }
+  }
+}
 
 const users: ServiceSchema<object, any> = {
   name: 'users',
@@ -82,13 +99,9 @@ const users: ServiceSchema<object, any> = {
     mergeMeta: {
       visibility: 'published',
       identity: 'required',
-      async handler(this: Self, ctx: Call<{ body: unknown }>): Promise<JsonObject> {
-        const { meta } = fieldsOf({ meta: ctx.params.body }, ['meta']);
-        const user = await this.documents.get<UserRow>(USERS.name, me(this, ctx));
-        const merged = { ...user?.meta, ...meta };
-        fieldsOf({ meta: merged }, ['meta']);
-        await this.documents.update<UserRow>(USERS.name, me(this, ctx), { set: { meta: merged } });
-        return merged;
+      handler(this: Self, ctx: Call<{ body: unknown }>): Promise<JsonObject> {
+        const { meta: given } = fieldsOf({ meta: ctx.params.body }, ['meta']);
+        return changeMeta(this, me(this, ctx), (meta) => ({ ...meta, ...given }));
       },
     },
 
@@ -96,49 +109,52 @@ const users: ServiceSchema<object, any> = {
     removeMeta: {
       visibility: 'published',
       identity: 'required',
-      async handler(this: Self, ctx: Call<{ key: string }>): Promise<JsonObject> {
-        const user = await this.documents.get<UserRow>(USERS.name, me(this, ctx));
-        const meta = { ...user?.meta };
-        if (!isHostileName(ctx.params.key)) delete meta[ctx.params.key];
-        await this.documents.update<UserRow>(USERS.name, me(this, ctx), { set: { meta } });
-        return meta;
+      handler(this: Self, ctx: Call<{ key: string }>): Promise<JsonObject> {
+        const { key } = ctx.params;
+        return changeMeta(this, me(this, ctx), (meta) => Object.fromEntries(Object.entries(meta).filter(([name]) => name !== key)));
       },
     },
 
-    /** POST /user/password { currentPassword, password }: other sessions end. */
-    changePassword: {
+    /** PATCH /users { ids? | emails?, groups?, status?, platformRole?, behaviour?: { groups: replace | add | delete } }: for super admins. */
+    updateMany: {
       visibility: 'published',
       identity: 'required',
       async handler(this: Self, ctx: Call<{ body: unknown }>): Promise<JsonObject> {
-        const { currentPassword, password } = fieldsOf(ctx.params.body, ['password'], ['currentPassword']);
-        const id = me(this, ctx);
-        const user = (await this.documents.get<UserRow>(USERS.name, id)) as UserRow;
-        if (user.password && !(await verifyPassword(currentPassword ?? '', user.password)))
-          throw fault('AuthenticationError', { message: 'Incorrect password.' });
-        assertPassword(this, password);
-        await this.documents.update<UserRow>(USERS.name, id, {
-          set: { password: await hashPassword(password), updatedAt: new Date().toISOString() },
-        });
-        const ended = await this.core.sessions.endAll(id, this.identityOf(ctx).sessionId);
-        for (const sessionId of ended) this.revoked({ sessionId });
-        return { success: true };
-      },
-    },
-
-    /** DELETE /users/:userId: the account, its sessions and tokens. By its owner or a super admin. */
-    remove: {
-      visibility: 'published',
-      identity: 'required',
-      async handler(this: Self, ctx: Call<{ userId: string }>): Promise<JsonObject> {
-        const { userId } = ctx.params;
-        if (me(this, ctx) !== userId && this.identityOf(ctx).role !== 'superadmin') throw fault('ForbiddenError');
-        await this.core.sessions.endAll(userId);
-        await this.documents.removeMany('accessTokens', { userId });
-        const found = await this.documents.remove(USERS.name, userId);
-        this.revoked({ userId });
-        if (!found) throw fault('ObjectNotFoundError', { data: { subjectType: 'users', id: userId } });
-        await this.tell(ctx, 'gateway.users.deleted', { userId });
-        return { success: true };
+        me(this, ctx);
+        if (this.identityOf(ctx).role !== 'superadmin') throw fault('ForbiddenError');
+        const body = isPlainObject(ctx.params.body) ? ctx.params.body : {};
+        const set = fieldsOf(body, [], ['groups', 'status', 'platformRole']) as JsonObject;
+        const list = (value: unknown) =>
+          Array.isArray(value) && value.length <= MAX_BULK && value.every((item) => typeof item === 'string')
+            ? (value as string[])
+            : undefined;
+        const [ids, emails] = [list(body.ids), list(body.emails)?.map((email) => email.trim().toLowerCase())];
+        const wanted = ids ?? emails;
+        if (!wanted) throw fault('RequestValidationError', { message: `Give ids or emails: a list of at most ${MAX_BULK} texts.` });
+        const mode = isPlainObject(body.behaviour) ? body.behaviour.groups : 'replace';
+        if (!['replace', 'add', 'delete', undefined].includes(mode as string))
+          throw fault('RequestValidationError', { message: 'behaviour.groups must be replace, add or delete.' });
+        const rows = await this.documents.find<UserRow>(USERS.name, { [ids ? 'id' : 'email']: { $in: wanted } } as Query);
+        let modified = 0;
+        for (const row of rows) {
+          const given = (set.groups as string[] | undefined) ?? [];
+          const groups = row.groups ?? [];
+          const next =
+            mode === 'add'
+              ? [...new Set([...groups, ...given])]
+              : mode === 'delete'
+                ? groups.filter((name) => !given.includes(name))
+                : given;
+          const change = { ...set, ...(set.groups === undefined ? {} : { groups: next }) };
+          if (Object.entries(change).every(([name, value]) => isDeepStrictEqual(row[name as keyof UserRow], value))) continue;
+          await this.documents.update<UserRow>(USERS.name, row.id, { set: { ...change, updatedAt: new Date().toISOString() } });
+          if (set.status && set.status !== 'validated') await this.core.sessions.endAll(row.id);
+          this.revoked({ userId: row.id });
+          modified++;
+        }
+        const result = { requestedCount: wanted.length, matchedCount: rows.length, modifiedCount: modified };
+        await this.tell(ctx, 'gateway.users.bulkUpdated', { query: ids ? { ids } : { emails: emails ?? [] }, data: set, result });
+        return result;
       },
     },
   },

@@ -28,11 +28,14 @@ const keyOf = ({ key }: RateLimit, { userId, ip, workspaceId }: Bucket): string 
 export function createLimiter({
   cache,
   disabled,
+  settings,
   overrides = () => ({}),
   onFailure,
 }: {
   cache: () => CacheDriver;
   disabled: boolean;
+  /** Limits that are settings of their own. */
+  settings: Record<NonNullable<RateLimit['setting']>, number>;
   /** Limits by name that the installation has changed. */
   overrides?: () => Record<string, { limit?: number; windowS?: number }>;
   onFailure: (error: Error) => void;
@@ -41,7 +44,7 @@ export function createLimiter({
     async check(limits, bucket, response) {
       if (disabled || limits.length === 0) return;
       for (const declared of limits) {
-        const limit = { ...declared, ...overrides()[declared.name] };
+        const limit = { ...declared, ...(declared.setting ? { limit: settings[declared.setting] } : {}), ...overrides()[declared.name] };
         const key = keyOf(limit, bucket);
         if (key === undefined || limit.limit <= 0) continue;
         let counted: { count: number; expiresInMs: number };

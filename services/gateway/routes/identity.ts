@@ -1,12 +1,30 @@
 /** identity — accounts, sessions, tokens. */
 import type { RateLimit, Route } from './route.ts';
 
-const signups: RateLimit[] = [{ name: 'signup', key: 'ip', windowS: 60, limit: 10 }];
-const anonymous: RateLimit[] = [{ name: 'loginAnonymous', key: 'ip', windowS: 60, limit: 10 }];
+const signups: RateLimit[] = [{ name: 'signup', key: 'ip', windowS: 60, limit: 10, setting: 'rateSignup' }];
+const anonymous: RateLimit[] = [{ name: 'loginAnonymous', key: 'ip', windowS: 60, limit: 10, setting: 'rateAnonymous' }];
+const contacts: RateLimit[] = [{ name: 'contacts', key: 'userId', windowS: 60, limit: 30 }];
 
 export const routes: Route[] = [
-  { method: 'POST', path: '/signup', action: 'identity.signup', auth: 'optional', limits: signups, summary: 'Makes an account.' },
+  {
+    method: 'POST',
+    path: '/signup',
+    action: 'accounts.signup',
+    auth: 'optional',
+    origin: true,
+    limits: signups,
+    summary: 'Makes an account.',
+  },
   { method: 'POST', path: '/login', action: 'identity.login', auth: 'optional', summary: 'Signs in with e-mail and password.' },
+  {
+    method: 'POST',
+    path: '/login/mfa',
+    action: 'mfa.prove',
+    auth: 'required',
+    sessionOnly: true,
+    beforeMfa: true,
+    summary: 'Proves the second factor of this session with a code, or a recovery code.',
+  },
   {
     method: 'POST',
     path: '/login/anonymous',
@@ -27,12 +45,60 @@ export const routes: Route[] = [
     path: '/logout',
     action: 'identity.logout',
     auth: 'required',
+    beforeMfa: true,
     summary: 'Ends this session, or all with { everywhere: true }.',
   },
   { method: 'GET', path: '/me', action: 'identity.me', auth: 'required', summary: 'The signed-in user.' },
   { method: 'PATCH', path: '/user', action: 'users.updateOwn', auth: 'required', sessionOnly: true, summary: 'Changes the own profile.' },
   { method: 'PATCH', path: '/users/:userId', action: 'users.update', auth: 'required', summary: 'Changes a profile.' },
-  { method: 'DELETE', path: '/users/:userId', action: 'users.remove', auth: 'required', sessionOnly: true, summary: 'Deletes an account.' },
+  {
+    method: 'PATCH',
+    path: '/users',
+    action: 'users.updateMany',
+    auth: 'required',
+    summary: 'Changes groups or status of several accounts.',
+  },
+  {
+    method: 'DELETE',
+    path: '/users/:userId',
+    action: 'accounts.remove',
+    auth: 'required',
+    sessionOnly: true,
+    summary: 'Deletes an account, with the token of the confirmation mail.',
+  },
+  {
+    method: 'DELETE',
+    path: '/user',
+    action: 'accounts.askDeletion',
+    auth: 'required',
+    sessionOnly: true,
+    origin: true,
+    summary: 'Mails the link that deletes the own account.',
+  },
+  {
+    method: 'POST',
+    path: '/user/validate',
+    action: 'accounts.validate',
+    auth: 'optional',
+    origin: true,
+    summary: 'Proves an e-mail address with the token of a mail, or sends that mail again.',
+  },
+  {
+    method: 'POST',
+    path: '/user/mfa',
+    action: 'mfa.set',
+    auth: 'required',
+    sessionOnly: true,
+    summary: 'Begins or ends the use of a second factor.',
+  },
+  {
+    method: 'POST',
+    path: '/user/mfa/recoveryCodes',
+    action: 'mfa.renewCodes',
+    auth: 'required',
+    sessionOnly: true,
+    summary: 'Makes new recovery codes.',
+  },
   {
     method: 'POST',
     path: '/user/meta',
@@ -52,10 +118,11 @@ export const routes: Route[] = [
   {
     method: 'POST',
     path: '/user/password',
-    action: 'users.changePassword',
-    auth: 'required',
+    action: 'accounts.password',
+    auth: 'optional',
     sessionOnly: true,
-    summary: 'Changes the own password.',
+    origin: true,
+    summary: 'Asks for a link to choose a password, uses it, or changes the own password.',
   },
   {
     method: 'GET',
@@ -81,6 +148,13 @@ export const routes: Route[] = [
     sessionOnly: true,
     summary: 'Deletes an access token.',
   },
-  { method: 'POST', path: '/contacts', action: 'contacts.search', auth: 'required', summary: 'Finds people by id or e-mail.' },
+  {
+    method: 'POST',
+    path: '/contacts',
+    action: 'contacts.search',
+    auth: 'required',
+    limits: contacts,
+    summary: 'Finds people by id or e-mail.',
+  },
   { method: 'GET', path: '/jwks', action: 'tokens.jwks', auth: 'optional', summary: 'Public keys of the tokens.' },
 ];

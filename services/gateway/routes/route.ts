@@ -13,6 +13,8 @@ export interface RateLimit {
   key: 'userId' | 'ip' | 'workspaceId';
   windowS: number;
   limit: number;
+  /** Setting that holds the limit instead. */
+  setting?: 'rateSignup' | 'rateAnonymous' | 'rateTokenExchange';
 }
 
 export interface Route {
@@ -24,6 +26,10 @@ export interface Route {
   auth: 'required' | 'apiKey' | 'optional';
   /** Refuses access tokens (routes that manage credentials). */
   sessionOnly?: boolean;
+  /** Open to a session whose second factor is still to come. */
+  beforeMfa?: boolean;
+  /** The action gets `origin`: where the browser comes from, when that place may call the platform. For links in mails. */
+  origin?: boolean;
   limits?: RateLimit[];
   /** Accepts multipart/form-data. */
   multipart?: boolean;
