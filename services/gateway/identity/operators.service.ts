@@ -3,7 +3,7 @@ import type { ServiceSchema } from 'moleculer';
 import { fault } from '../../../mixins/shared/errors.ts';
 import type { Resolved } from '../contract.ts';
 import { type Call, core, type Self } from './core.mixin.ts';
-import { userByEmail } from './identity.service.ts';
+import { userByEmail } from './users.ts';
 
 const LIFE_S = 60;
 
