@@ -7,11 +7,12 @@
  *                    context: a pinned value takes no assignment, so a callee cannot change who its caller is.
  *  call              renews an identity that is about to expire when work in progress calls on.
  */
-import type { ActionSchema, Context, Middleware, ServiceBroker } from 'moleculer';
+import { type ActionSchema, type Context, Errors, type Middleware, type ServiceBroker } from 'moleculer';
 import { SECOND } from '../shared/clock.ts';
 import { fault } from '../shared/errors.ts';
 import type { Identity, IdentityRule } from './identity.ts';
 import { identityKeysOf } from './identity-keys.ts';
+import { mayCallAsSystem } from './system-calls.ts';
 
 const RULES = new Set<IdentityRule>(['required', 'optional', 'system', 'any']);
 const VISIBILITIES = new Set(['published', 'public', 'protected', 'private']);
@@ -19,10 +20,11 @@ const RENEW_BEFORE_MS = 10 * SECOND;
 
 const isOwn = (name: string) => name.startsWith('$');
 
-/** Whether `identity` satisfies `rule`. */
-function satisfies(rule: IdentityRule, { kind, via }: Identity): boolean {
+/** Whether `identity` satisfies `rule` for `action`. */
+function satisfies(rule: IdentityRule, action: string, { kind, via, service }: Identity): boolean {
+  if (kind === 'system') return mayCallAsSystem(service, action);
   if (rule === 'any' || rule === 'optional') return true;
-  if (rule === 'system') return kind === 'system';
+  if (rule === 'system') return false;
   return kind !== 'none' || via === 'apiKey';
 }
 
@@ -62,15 +64,18 @@ export function identityMiddleware(): Middleware {
     localAction(next: (ctx: Context<any, any>) => Promise<unknown>, action: ActionSchema & { name: string }) {
       if (isOwn(action.name)) return next;
       const rule = action.identity as IdentityRule;
+      const isLocalOnly = action.visibility === 'protected' || action.visibility === 'private';
       return function guarded(this: unknown, ctx: Context<any, any>) {
         if (isPinned(ctx)) return next.call(this, ctx);
+        // Moleculer does not announce such an action to other nodes, but answers a request packet that names it all the same.
+        if (isLocalOnly && ctx.nodeID !== broker.nodeID) return Promise.reject(new Errors.ServiceNotFoundError({ action: action.name }));
         let identity: Identity | undefined;
         try {
           if (rule !== 'any' || ctx.meta.identity) identity = keys().verify(ctx.meta.identity);
         } catch (error) {
           if (rule !== 'any') return Promise.reject(error);
         }
-        if (identity && !satisfies(rule, identity)) return Promise.reject(refusal(rule, action.name));
+        if (identity && !satisfies(rule, action.name, identity)) return Promise.reject(refusal(rule, action.name, identity));
         pin(ctx, identity);
         return next.call(this, ctx);
       };
@@ -88,7 +93,9 @@ export function identityMiddleware(): Middleware {
   } as unknown as Middleware;
 }
 
-function refusal(rule: IdentityRule, action: string) {
+function refusal(rule: IdentityRule, action: string, { kind, service }: Identity) {
+  if (kind === 'system')
+    return fault('ForbiddenError', { message: `The service '${service}' has no business with '${action}'.`, data: { action } });
   if (rule === 'system') return fault('ForbiddenError', { message: `'${action}' is for services only.`, data: { action } });
   return fault('AuthenticationError', { data: { action } });
 }

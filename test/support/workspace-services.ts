@@ -97,7 +97,7 @@ export async function startWorkspaces({
     people,
     as: (userId, claims = {}) => callerOf(userId, { kind: 'user', userId, sessionId: `session-${userId}`, ...claims }),
     anonymous: callerOf('', { kind: 'anonymous', userId: 'anon', sessionId: 'session-anon' }),
-    system: callerOf('', { kind: 'system', service: 'test' }),
+    system: callerOf('', { kind: 'system', service: 'runtime' }),
     async stop({ keep = false } = {}) {
       await broker.stop();
       if (!keep) rmSync(dataDir, { recursive: true, force: true });

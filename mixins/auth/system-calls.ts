@@ -1,0 +1,46 @@
+/**
+ * system-calls — what each service may ask for in its own name. A system identity has every right, so it is good for these calls only: a service that
+ * is tricked, or taken over, cannot use it to read or change what it has no business with. The gateway acts for people; in its own name it only looks.
+ */
+const CALLS: Record<string, string[]> = {
+  // Rights of a workspace, asked for by every service through the mixin `auth`.
+  auth: ['workspaces.access'],
+  gateway: ['workspaces.resolve', 'events.topics.of', 'events.replay', 'runtime.cancel'],
+  events: ['workspaces.resolve'],
+  'bus.deadLetters': ['workspaces.resolve'],
+  runtime: [
+    'workspaces.model',
+    'workspaces.revisions',
+    'workspaces.resolve',
+    'workspaces.ids',
+    'apps.model',
+    'tokens.mint',
+    'runtime.explainLocal',
+    'runtime.runs.local',
+  ],
+  automations: ['runtime.check'],
+  archives: ['runtime.check'],
+  versions: ['runtime.check'],
+  permissions: ['users.get'],
+  // Scripts of this very node.
+  start: ['identity.firstAccess', 'identity.installerSession'],
+  // People with a shell on a node: REPL and maintenance.
+  operator: [
+    'access.explain',
+    'workspaces.ids',
+    'workspaces.adopt',
+    'history.status',
+    'history.dead',
+    'history.redrive',
+    'events.retention.clean',
+    'events.topics.of',
+    'events.topics.members',
+    'events.topics.join',
+    'events.topics.leave',
+  ],
+};
+
+const table = new Map(Object.entries(CALLS).map(([service, actions]) => [service, new Set(actions)]));
+
+/** Whether `service` may call `action` in its own name. */
+export const mayCallAsSystem = (service: string | undefined, action: string): boolean => table.get(service ?? '')?.has(action) === true;
