@@ -57,6 +57,8 @@ export interface Ability {
   explain(action: string, subject: SubjectType, object?: object): Explanation;
   /** @throws ForbiddenError with details { action, subjectType, id } */
   assert(action: string, subject: SubjectType, object?: object): void;
+  /** Whether the caller has all that `rule` gives: no object it allows is closed to him. When in doubt, no. */
+  covers(rule: Rule): boolean;
   /** The same right as a condition for a query (see Condition), so that lists, counts and live matching agree. `null`: nothing at all. */
   condition(action: string, subject: SubjectType): Condition | null;
   /** The right as a Mongo-style query for the document store; `null`: nothing at all, `{}`: everything. */

@@ -23,6 +23,8 @@ export interface IdentityClaims {
   userId?: string;
   sessionId?: string;
   email?: string;
+  /** The address was proven: rules believe no other. */
+  emailVerified?: boolean;
   /** Platform role; only `superadmin` exists. Never on delegated identities. */
   role?: 'superadmin';
   authData?: JsonObject;
@@ -53,6 +55,8 @@ export type Identity = Readonly<IdentityClaims> & { readonly sig: string };
 export interface CallMeta {
   identity?: Identity;
   correlationId?: string;
+  /** Secret name of a call whose client may leave before it is answered (`runtime.cancel`). */
+  callId?: string;
   /** Set by an action for the gateway. */
   $statusCode?: number;
   $responseHeaders?: Record<string, string>;

@@ -14,6 +14,7 @@ import { identityKeysOf } from '../../mixins/auth/auth.mixin.ts';
 import type { CallMeta, Identity } from '../../mixins/auth/identity.ts';
 import { MINUTE, SECOND } from '../../mixins/shared/clock.ts';
 import { fault, isFault } from '../../mixins/shared/errors.ts';
+import { hexId } from '../../mixins/shared/ids.ts';
 import { findHostileName, type JsonObject } from '../../mixins/shared/json.ts';
 import type { WebhookAnswer } from '../runtime/contract.ts';
 import { sendResult, sendWebhook } from './answers.ts';
@@ -68,12 +69,24 @@ const PARTS = { gateway: 'identity.resolve', workspaces: 'workspaces.access', ru
 
 const correlationOf = (response: ServerResponse) => String(response.getHeader(CORRELATION_HEADER) ?? '');
 
-function queryOf(text: string): JsonObject {
+/** @param isForeign a query that an automation reads: its names are its own affair */
+function queryOf(text: string, isForeign: boolean): JsonObject {
   if (!text) return {};
   const query = qs.parse(text, { depth: 5, parameterLimit: 200, arrayLimit: 100, allowPrototypes: false }) as JsonObject;
   const hostile = findHostileName(query);
-  if (hostile) throw fault('BadParametersError', { message: `The query parameter '${hostile}' is refused.` });
+  const refused = hostile ?? (isForeign ? undefined : findOperator(query));
+  if (refused) throw fault('BadParametersError', { message: `The query parameter '${refused.slice(0, 60)}' is refused.` });
   return query;
+}
+
+/** A name such as `$ne`, at any depth: no parameter of ours is called so, but operators of databases are. */
+function findOperator(value: unknown): string | undefined {
+  if (typeof value !== 'object' || value === null) return undefined;
+  for (const [name, item] of Object.entries(value)) {
+    const found = name.startsWith('$') ? name : findOperator(item);
+    if (found) return found;
+  }
+  return undefined;
 }
 
 function credentialsOf(request: IncomingMessage, ip: string | undefined, correlationId: string): Credentials {
@@ -186,18 +199,20 @@ function callOptions({ broker }: Self, { method }: IncomingMessage, { action, ra
 }
 
 /** Nobody waits for the answer any more: the run is told, and ends at its next effect. */
-function cancelWhenGone(self: Self, response: ServerResponse, match: Match, correlationId: string): void {
-  if (match.route.action !== 'runtime.webhook' && match.route.action !== 'runtime.test') return;
+function cancelWhenGone(self: Self, response: ServerResponse, match: Match, correlationId: string): { callId?: string } {
+  if (match.route.action !== 'runtime.webhook' && match.route.action !== 'runtime.test') return {};
+  const callId = hexId();
   response.once('close', () => {
     if (response.writableFinished) return;
     self.broker
       .call(
         'runtime.cancel',
-        { workspaceId: match.params.workspaceId, correlationId },
+        { workspaceId: match.params.workspaceId, correlationId, callId },
         { meta: self.systemMeta(correlationId) as object, timeout: 5 * SECOND },
       )
       .catch((error) => self.logger.debug(`A run of a client that left was not cancelled: ${error.message}`));
   });
+  return { callId };
 }
 
 const gateway: ServiceSchema<object, any> = {
@@ -252,7 +267,7 @@ const gateway: ServiceSchema<object, any> = {
           throw fault('NotFoundError', { message: `${request.method} is not a method of this route.`, data: { allow: match.allow } });
         }
         const { route, params } = match;
-        const query = queryOf(mark < 0 ? '' : url.slice(mark + 1));
+        const query = queryOf(mark < 0 ? '' : url.slice(mark + 1), route.raw === true);
         const ip = addressOf(request);
         const credentials = credentialsOf(request, ip, correlationOf(response));
         const known = await authenticate(this, route, request.method as string, credentials);
@@ -267,8 +282,8 @@ const gateway: ServiceSchema<object, any> = {
         const identity = identityOf(this, known, credentials, correlationId);
         const built = await paramsOf(this, request, match, query, identity, known);
         const ifMatch = request.headers['if-match'];
-        const meta: CallMeta = { identity, correlationId, ...(ifMatch ? { ifMatch } : {}) };
-        cancelWhenGone(this, response, match, correlationId);
+        const call = cancelWhenGone(this, response, match, correlationId);
+        const meta: CallMeta = { identity, correlationId, ...call, ...(ifMatch ? { ifMatch } : {}) };
         const result = await ctx.call(route.action, built, { meta: meta as object, ...callOptions(this, request, route) });
         if (response.destroyed) return;
         if (route.action === 'runtime.webhook' && isWebhookAnswer(result)) sendWebhook(response, result);
@@ -319,6 +334,7 @@ const gateway: ServiceSchema<object, any> = {
       systemMeta: (correlationId) => this.systemMeta(correlationId),
       accessChanged: (workspaceId) => this.accessChanged(workspaceId),
       clientIp: (request) => this.policies.addressOf(request),
+      isAllowedOrigin: (origin) => this.policies.cors.isAllowed(origin),
     });
     await new Promise<void>((resolve, reject) => {
       server.once('error', (error: NodeJS.ErrnoException) =>

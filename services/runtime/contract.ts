@@ -47,10 +47,11 @@ export interface TestParams {
   query?: JsonObject;
 }
 
-/** `runtime.cancel`: ends the runs of a correlation id and their children (client gone, or asked by the owner). */
+/** `runtime.cancel`: ends the runs of a correlation id and their children, or with `callId` what a client that has gone was waiting for. */
 export interface CancelParams {
   workspaceId: string;
   correlationId: string;
+  callId?: string;
 }
 
 /** `runtime.triggers`: the compiled trigger table of a workspace, for the REPL and owners. */

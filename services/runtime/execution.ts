@@ -28,6 +28,8 @@ export type RunEnd =
 /** A run in the memory of this node. */
 export interface ActiveRun {
   request: RunRequest;
+  /** Secret name of the call that waits for it: who knows it may end the run. */
+  callId?: string;
   control: AbortController;
   startedAt: number;
   world?: RunWorld;
@@ -66,6 +68,8 @@ export interface RunOptions {
   isNested?: boolean;
   /** Started by a person, a schedule or the platform, not by another automation. */
   isInteraction?: boolean;
+  /** See ActiveRun. */
+  callId?: string;
 }
 
 /** After this long without a confirmed sign of life a node asks before it writes. */
@@ -238,6 +242,7 @@ export function createExecution(options: ExecutionOptions) {
       control: new AbortController(),
       startedAt: Date.now(),
       ...(runOptions.held ? { held: runOptions.held } : {}),
+      ...(runOptions.callId ? { callId: runOptions.callId } : {}),
     };
     if (actives.has(request.id)) return { state: 'elsewhere' };
     actives.set(request.id, active);
@@ -349,11 +354,12 @@ export function createExecution(options: ExecutionOptions) {
         if (world.pending === world.openWaits.length && now - world.activeAt > grace) void suspend(active);
       }
     },
-    cancelLocal(workspaceId: string, correlationId: string, onlyInteractive = false): number {
+    /** With `callId` only what that call waits for; durable runs outlive their caller. */
+    cancelLocal(workspaceId: string, correlationId: string, callId?: string): number {
       let count = 0;
-      for (const { request, control } of actives.values()) {
+      for (const { request, control, callId: own } of actives.values()) {
         if (request.workspaceId !== workspaceId || request.run.correlationId !== correlationId) continue;
-        if (onlyInteractive && request.isDurable) continue;
+        if (callId !== undefined && (own !== callId || request.isDurable)) continue;
         control.abort();
         count++;
       }

@@ -57,7 +57,7 @@ export interface Runtime {
   /** Makes a run durable and begins it; its caller does not wait. */
   accept(request: RunRequest): Promise<RunRecord>;
   /** How many runs of the correlation id were ended. */
-  cancel(workspaceId: string, correlationId: string, onlyInteractive: boolean): Promise<number>;
+  cancel(workspaceId: string, correlationId: string, callId?: string): Promise<number>;
   /** @throws ObjectNotFoundError · BadParametersError */
   retry(workspaceId: string, runId: string): Promise<RunRecord>;
   stop(drainMs: number): Promise<void>;
@@ -191,10 +191,10 @@ export async function openRuntime(host: Host, { compile, interpret }: Engine): P
       return held.record;
     },
 
-    async cancel(workspaceId, correlationId, onlyInteractive) {
-      let count = execution.cancelLocal(workspaceId, correlationId, onlyInteractive);
-      void broker.broadcast('runtime.cancelled', { workspaceId, correlationId, onlyInteractive }, ['runtime']);
-      if (onlyInteractive) return count;
+    async cancel(workspaceId, correlationId, callId) {
+      let count = execution.cancelLocal(workspaceId, correlationId, callId);
+      void broker.broadcast('runtime.cancelled', { workspaceId, correlationId, ...(callId === undefined ? {} : { callId }) }, ['runtime']);
+      if (callId !== undefined) return count;
       await cache.set(cancelledKey(workspaceId, correlationId), true, { ttlMs: 10 * MINUTE });
       for (const id of await store.ofCorrelation(workspaceId, correlationId)) {
         const held = await store.find(workspaceId, id);

@@ -106,24 +106,26 @@ const runtime: ServiceSchema<object, any> = {
         const identity = this.identityOf(ctx);
         await this.runtime.sessions.learn(identity);
         const request = testRequest(match, (body?.payload ?? {}) as JsonObject, identity, runIdentity(identity, ability.role), id);
-        const end = await execution.run(request, { isInteraction: true });
+        const end = await execution.run(request, { isInteraction: true, ...callOf(ctx) });
         if (end.state === 'failed') throw end.error;
         if (end.state !== 'done') throw fault('RunCancelledError');
         return end.output ?? {};
       },
     },
 
-    /** Ends the runs of a correlation id: its caller's own, or all with their children for who may test. */
+    /**
+     * Ends runs of a correlation id: those a call waits for, when the caller has gone (`callId`, which only the gateway knows), or all with their
+     * children for who may test. The correlation id alone is no proof: clients choose it, and readers of events see it.
+     */
     cancel: {
       visibility: 'public',
       identity: 'optional',
-      params: { ...WORKSPACE, correlationId: 'string|min:1' },
+      params: { ...WORKSPACE, correlationId: 'string|min:1', callId: 'string|min:16|optional' },
       async handler(this: Self, ctx: Call<CancelParams>): Promise<{ cancelled: number }> {
         const id = await this.runtime.models.idOf(ctx.params.workspaceId);
-        const identity = this.identityOf(ctx);
-        const isCaller = identity.kind === 'system' || identity.correlationId === ctx.params.correlationId;
-        if (!isCaller) await this.authorize(ctx, id, 'test', 'automations', { runningWorkspaceId: id });
-        return { cancelled: await this.runtime.cancel(id, ctx.params.correlationId, isCaller) };
+        const { correlationId, callId } = ctx.params;
+        if (callId === undefined) await this.authorize(ctx, id, 'test', 'automations', { runningWorkspaceId: id });
+        return { cancelled: await this.runtime.cancel(id, correlationId, callId) };
       },
     },
 
@@ -254,7 +256,7 @@ const runtime: ServiceSchema<object, any> = {
         const active = held ? [] : await this.activeRuns(id);
         const correlationId = held?.record.correlationId ?? active.find((run) => run.id === runId)?.correlationId;
         if (!correlationId) throw noRun(runId);
-        return { cancelled: await this.runtime.cancel(id, correlationId, false) };
+        return { cancelled: await this.runtime.cancel(id, correlationId) };
       },
     },
 
@@ -277,8 +279,8 @@ const runtime: ServiceSchema<object, any> = {
       await this.runtime?.sessions.revoke(ctx.params ?? {});
     },
     /** Hint: a run somewhere was cancelled. */
-    'runtime.cancelled'(this: Self, ctx: Context<{ workspaceId: string; correlationId: string; onlyInteractive: boolean }>) {
-      this.runtime?.execution.cancelLocal(ctx.params.workspaceId, ctx.params.correlationId, ctx.params.onlyInteractive);
+    'runtime.cancelled'(this: Self, ctx: Context<{ workspaceId: string; correlationId: string; callId?: string }>) {
+      this.runtime?.execution.cancelLocal(ctx.params.workspaceId, ctx.params.correlationId, ctx.params.callId);
     },
     /** Hint: a wait was decided; who holds it looks now instead of a little later. */
     async 'runtime.wait.decided'(this: Self, ctx: Context<{ workspaceId: string; id: string }>) {
@@ -290,7 +292,7 @@ const runtime: ServiceSchema<object, any> = {
     /** Runs an automation for a caller who waits: the answer, or a stream as soon as the automation sends a chunk. */
     async answer(this: Self, ctx: Call<WebhookParams>, request: RunRequest, isNested: boolean): Promise<unknown> {
       const http = createHttpAnswer({ keepAliveMinMs: this.runtime.config.sseKeepAliveMs });
-      const ran = this.runtime.execution.run(request, { http, isNested, isInteraction: true });
+      const ran = this.runtime.execution.run(request, { http, isNested, isInteraction: true, ...callOf(ctx) });
       const end = await Promise.race([ran, http.started]);
       if ('stream' in end) {
         void ran.then(
@@ -370,6 +372,8 @@ const runtime: ServiceSchema<object, any> = {
 };
 
 export default runtime;
+
+const callOf = ({ meta }: Context<any, CallMeta>): { callId?: string } => (typeof meta.callId === 'string' ? { callId: meta.callId } : {});
 
 const noRun = (runId: string) =>
   fault('ObjectNotFoundError', { message: 'There is no such run.', data: { subjectType: 'runs', id: runId } });

@@ -111,7 +111,8 @@ const digest = (...parts: string[]) => createHash('sha256').update(JSON.stringif
 export function webhookRequest(match: Match, params: WebhookParams, identity: Identity, as: RunIdentity, workspaceId: string): RunRequest {
   const slug = prefixed(match.model.instance, match.automation.slug);
   const key = params.idempotencyKey;
-  const who = identity.userId ?? identity.sessionId ?? '';
+  // Whoever is nobody shares a key with nobody else: not its answer, and not its fate.
+  const who = identity.userId ?? identity.sessionId ?? `${identity.apiKeyHash ?? ''}|${identity.ip ?? ''}`;
   return {
     id: key ? `k-${digest(workspaceId, slug, params.method, params.endpoint, who, key)}` : `w-${freshId()}`,
     workspaceId,

@@ -85,6 +85,7 @@ function abilityOf(
     assert(action, subject, object) {
       if (!can(action, subject, object)) throw fault('ForbiddenError', { data: { action, subjectType: subject } });
     },
+    covers: () => false,
     condition: (action) => (action === 'read' ? readable : null),
     query: () => null,
   };

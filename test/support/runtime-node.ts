@@ -111,6 +111,7 @@ export async function startNode(stores: Stores, automations: Record<string, Auto
         can: () => true,
         assert() {},
         explain: () => ({ allowed: true, reason: '' }),
+        covers: () => false,
         condition: () => null,
         query: () => null,
       }),
