@@ -4,6 +4,15 @@ import type { JsonObject } from './json.ts';
 /** Topic of every event that users, automations and sockets emit; native events have their own type as topic. Rules contain this literal. */
 export const EMIT_TOPIC = 'topic:runtime:emit';
 
+/** Whether the platform itself told of it: the topic decides, since users choose the type of what they emit. */
+export const isNative = ({ source }: Pick<PrismeEvent, 'source'>): boolean =>
+  source.serviceTopic !== undefined && source.serviceTopic !== EMIT_TOPIC;
+
+const NATIVE_NAMES = /^(?:(?:workspaces|runtime|gateway|apikeys|bus)\..|apps\.(?:published|deleted)$|events\.(?:userTopics\.|cleaned$))/;
+
+/** Names the platform keeps for what it tells itself: automations that listen to them trust what they say. */
+export const isNativeName = (type: string): boolean => NATIVE_NAMES.test(type);
+
 /** Letters, digits, space, dot, dash, underscore. */
 export const EVENT_TYPE_PATTERN = /^[a-zA-Z0-9 ._-]+$/;
 

@@ -9,6 +9,7 @@ import {
   type EventOptions,
   type EventSource,
   type EventTarget,
+  isNativeName,
   type PrismeEvent,
 } from '../../mixins/shared/event.ts';
 import { findHostileName, isPlainObject, type JsonObject } from '../../mixins/shared/json.ts';
@@ -84,6 +85,12 @@ export function candidatesOf(body: unknown, workspaceId: string, identity: Ident
 /** @throws ForbiddenError whose details echo the refused event, which clients need to send it again */
 export function assertMayEmit(ability: Ability, candidates: Candidate[], workspaceId: string): void {
   for (const subject of candidates) {
+    // Whoever may create under a native topic (super admins) may tell native events; nobody may dress up his own as one.
+    if (subject.source.serviceTopic === EMIT_TOPIC && isNativeName(subject.type))
+      throw fault('ForbiddenError', {
+        message: `'${subject.type}' is a name of the platform's own events: choose another one.`,
+        data: { action: 'create', subjectType: 'events', id: workspaceId, subject },
+      });
     if (ability.can('create', 'events', subject)) continue;
     const { reason } = ability.explain('create', 'events', subject);
     throw fault('ForbiddenError', {

@@ -13,7 +13,7 @@ import { createMatcher } from '../../mixins/filters/matcher.ts';
 import { parseFilters } from '../../mixins/filters/parse.ts';
 import { HOUR, MINUTE, SECOND } from '../../mixins/shared/clock.ts';
 import { fault, isFault, type PublicError, toPublicError } from '../../mixins/shared/errors.ts';
-import type { PrismeEvent } from '../../mixins/shared/event.ts';
+import { isNative, type PrismeEvent } from '../../mixins/shared/event.ts';
 import { hexId, shortId } from '../../mixins/shared/ids.ts';
 import { isPlainObject } from '../../mixins/shared/json.ts';
 import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
@@ -36,6 +36,8 @@ export interface SocketsOptions {
   accessChanged?: AuthMethods['accessChanged'];
   /** Address of the client, proxies considered. Default: the address of the connection. */
   clientIp?: (request: IncomingMessage) => string | undefined;
+  /** Whether pages of an origin may use the cookie of their visitor. */
+  isAllowedOrigin?: (origin: string) => boolean;
   limits?: Partial<SocketLimits>;
   /** Life of the cookie `io`, seconds. Default: the browser session. */
   cookieMaxAgeS?: number;
@@ -201,6 +203,14 @@ export async function attachSockets(options: SocketsOptions): Promise<Sockets> {
     return resolved;
   }
 
+  /** A browser sends the cookie whatever page opens the socket: from a page the installation does not know it proves nothing. */
+  function assertOwnPage(socket: Socket, { authorization, cookieToken, legacyToken }: Credentials): void {
+    const { origin } = socket.handshake.headers;
+    if (!cookieToken || authorization || legacyToken?.startsWith('at:') || origin === undefined) return;
+    if (options.isAllowedOrigin && !options.isAllowedOrigin(origin))
+      throw refusal('Sockets of this page must send a token: its origin is not one of this installation.');
+  }
+
   async function workspaceOf(address: string): Promise<string> {
     if (!address.startsWith('slug:')) return address;
     const known = slugs.get(address);
@@ -241,6 +251,7 @@ export async function attachSockets(options: SocketsOptions): Promise<Sockets> {
     const [, address = ''] = NAMESPACE.exec(socket.nsp.name) ?? [];
     const ip = options.clientIp?.(socket.request) ?? socket.handshake.address;
     const credentials = credentialsOf(socket, ip);
+    assertOwnPage(socket, credentials);
     const resolved = await authenticate(credentials);
     const { userId, sessionId } = resolved.claims;
     const workspaceId = await workspaceOf(address);
@@ -419,11 +430,12 @@ export async function attachSockets(options: SocketsOptions): Promise<Sockets> {
       const room = rooms.get(event.source.workspaceId ?? '');
       if (!room) return;
       // The next event of the workspace waits until the new rights hold.
-      if (CHANGES_RIGHTS(event.type)) {
+      // Only the platform's own word counts: anybody may emit an event that is merely called so.
+      if (isNative(event) && CHANGES_RIGHTS(event.type)) {
         options.accessChanged?.(room.workspaceId);
         return refresh(room.workspaceId).then(() => rooms.deliver(event));
       }
-      if (event.type === 'events.userTopics.joined' || event.type === 'events.userTopics.created')
+      if (isNative(event) && (event.type === 'events.userTopics.joined' || event.type === 'events.userTopics.created'))
         return joined(event, room).then(() => rooms.deliver(event));
       rooms.deliver(event);
     },
