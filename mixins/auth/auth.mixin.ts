@@ -32,7 +32,7 @@ function systemMeta(broker: ServiceBroker, service: string, correlationId: strin
 
 /** What makes two callers the same for rights. */
 const callerKey = (
-  { kind, userId, sessionId, email, role, authData, apiKeyHash, via, sourceWorkspaceId, authenticatedWorkspaceId }: Caller,
+  { kind, userId, sessionId, email, emailVerified, role, authData, apiKeyHash, via, sourceWorkspaceId, authenticatedWorkspaceId }: Caller,
   topics?: string[],
 ) =>
   canonical([
@@ -40,6 +40,7 @@ const callerKey = (
     userId,
     sessionId,
     email,
+    emailVerified,
     role,
     authData,
     apiKeyHash,

@@ -14,9 +14,14 @@ export const isExpired = (row: FileRow, now = Date.now()): boolean => row.expire
 const addressOf = (config: Config, { path }: FileRow): string =>
   `${config.apiUrl}/files/${path.split('/').map(encodeURIComponent).join('/')}`;
 
+/** Without the share token: it opens the file for ever, so who may merely read it (perhaps for today) does not learn it. */
 export function shownFile(config: Config, row: FileRow): JsonObject {
-  const { _rev, expiresAtMs: _ms, permissions: _permissions, ...shown } = row;
+  const { _rev, expiresAtMs: _ms, permissions: _permissions, shareToken: _token, ...shown } = row;
   return { ...shown, url: addressOf(config, row) };
+}
+
+export function shownToEditor(config: Config, row: FileRow): JsonObject {
+  return { ...shownFile(config, row), ...(row.shareToken ? { shareToken: row.shareToken } : {}) };
 }
 
 export const shareUrl = (config: Config, row: FileRow, token: string): string => `${addressOf(config, row)}?token=${token}`;

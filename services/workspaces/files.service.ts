@@ -7,11 +7,22 @@
  */
 import { Readable } from 'node:stream';
 import type { ServiceSchema } from 'moleculer';
+import type { Ability } from '../../mixins/auth/contract.ts';
 import { MINUTE } from '../../mixins/shared/clock.ts';
 import { fault } from '../../mixins/shared/errors.ts';
 import { isPlainObject, type JsonObject } from '../../mixins/shared/json.ts';
 import { type Call, editing, type Self } from './editing.mixin.ts';
-import { assertShareable, fileQuery, isExpired, rangeOf, shareUrl, shownFile, temporaryToken, tokenOpens } from './file-access.ts';
+import {
+  assertShareable,
+  fileQuery,
+  isExpired,
+  rangeOf,
+  shareUrl,
+  shownFile,
+  shownToEditor,
+  temporaryToken,
+  tokenOpens,
+} from './file-access.ts';
 import { newFiles, putFile, sweepExpired } from './file-uploads.ts';
 import { paging } from './listing.ts';
 import type { FileRow } from './store/rows.ts';
@@ -43,7 +54,7 @@ const files: ServiceSchema<any, any> = {
         const rows: FileRow[] = [];
         for (const { row, bytes } of drafts) rows.push(await putFile(this.store, row, bytes));
         await tell(this, ctx, workspaceId, 'created', rows);
-        return rows.map((row) => shownFile(this.config, row));
+        return rows.map((row) => shownToEditor(this.config, row));
       },
     },
 
@@ -56,8 +67,9 @@ const files: ServiceSchema<any, any> = {
         const query = ctx.params.query ?? {};
         const { id } = await this.allowed(ctx, ctx.params.workspaceId, 'manage_security');
         const options = paging(query, { sortable: SORTABLE, defaultSort: '-createdAt' });
+        const ability = await this.abilityOf(ctx, id);
         const rows = await this.store.documents.find<FileRow>('files', { $and: [{ workspaceId: id }, ...fileQuery(query)] }, options);
-        return rows.filter((row) => !isExpired(row)).map((row) => shownFile(this.config, row));
+        return rows.filter((row) => !isExpired(row)).map((row) => shown(this, ability, row));
       },
     },
 
@@ -67,7 +79,8 @@ const files: ServiceSchema<any, any> = {
       identity: 'required',
       params: { workspaceId: 'string', fileId: 'string' },
       async handler(this: Self, ctx: Call<FileParams>): Promise<JsonObject> {
-        return shownFile(this.config, await findFile(this, ctx, 'read'));
+        const row = await findFile(this, ctx, 'read');
+        return shown(this, await abilityAt(this, ctx, row.workspaceId), row);
       },
     },
 
@@ -81,7 +94,7 @@ const files: ServiceSchema<any, any> = {
         const { set, unset } = assertShareable(ctx.params.body, row, this.author(ctx), Date.now());
         const next = await this.store.documents.update<FileRow>('files', row.id, { set, unset });
         await tell(this, ctx, row.workspaceId, 'updated', [next]);
-        return shownFile(this.config, next);
+        return shownToEditor(this.config, next);
       },
     },
 
@@ -100,7 +113,7 @@ const files: ServiceSchema<any, any> = {
           set: { mimetype, size, updatedAt, updatedBy: this.author(ctx).userId ?? null },
         });
         await tell(this, ctx, row.workspaceId, 'updated', [next]);
-        return shownFile(this.config, next);
+        return shownToEditor(this.config, next);
       },
     },
 
@@ -235,14 +248,20 @@ async function findFile(self: Self, ctx: Call<FileParams>, action: string): Prom
   const workspaceId = ctx.params.workspaceId === PLATFORM ? PLATFORM : await self.idOf(ctx.params.workspaceId);
   const row = (await self.store.documents.get<FileRow>('files', fileId)) ?? (await fileAt(self, fileId));
   if (!row || row.workspaceId !== workspaceId || isExpired(row)) throw missing(fileId.slice(0, 200));
-  const ability = workspaceId === PLATFORM ? await self.abilityOf(ctx) : await self.abilityOf(ctx, workspaceId);
+  const ability = await abilityAt(self, ctx, workspaceId);
   if (!ability.can('read', 'files', row)) throw missing(fileId.slice(0, 200));
   if (action !== 'read') ability.assert(action, 'files', row);
   return row;
 }
 
+const abilityAt = (self: Self, ctx: Call<any>, workspaceId: string): Promise<Ability> =>
+  workspaceId === PLATFORM ? self.abilityOf(ctx) : self.abilityOf(ctx, workspaceId);
+
+const shown = (self: Self, ability: Ability, row: FileRow): JsonObject =>
+  ability.can('update', 'files', row) ? shownToEditor(self.config, row) : shownFile(self.config, row);
+
 async function assertReadable(self: Self, ctx: Call<any>, row: FileRow): Promise<void> {
-  const ability = row.workspaceId === PLATFORM ? await self.abilityOf(ctx) : await self.abilityOf(ctx, row.workspaceId);
+  const ability = await abilityAt(self, ctx, row.workspaceId);
   if (!ability.can('read', 'files', row)) throw missing(row.id);
 }
 

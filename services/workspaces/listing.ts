@@ -65,12 +65,15 @@ async function userIdOfEmail(self: Self, ctx: Call<any>, email: unknown): Promis
 
 export async function listWorkspaces(self: Self, ctx: Call<any>, query: Record<string, any>): Promise<JsonObject[]> {
   const { limit, skip, sort } = paging(query);
-  const { userId } = self.identityOf(ctx);
+  const { userId, role } = self.identityOf(ctx);
+  const isSuperAdmin = role === 'superadmin';
   const filter = filterOf(query, userId);
   if (query.email) {
     const wanted = await userIdOfEmail(self, ctx, query.email);
     if (!wanted) return [];
     (filter.$and as Query[]).push({ [`permissions.${wanted}`]: { $exists: true } });
+    // Who works on what is for those who may see it: one's own workspaces, or all for a super admin.
+    if (wanted !== userId && !isSuperAdmin) (filter.$and as Query[]).push({ [`permissions.${userId ?? ''}.role`]: 'owner' });
   }
   const ability = await self.abilityOf(ctx);
   const rule = ability.query('read', 'workspaces') as Query | null;

@@ -81,7 +81,7 @@ const pages: ServiceSchema<any, any> = {
         const { row, snapshot } = await this.store.current(id);
         const page = Object.hasOwn(snapshot.pages, ctx.params.slug) ? snapshot.pages[ctx.params.slug] : undefined;
         if (!page) throw missing(ctx.params.slug);
-        const shared = await this.store.documents.get<PageRow>('pages', String(page.id));
+        const shared = await rowOf(this, page.id, id);
         const object = { ...page, workspaceId: id, permissions: shared?.permissions ?? {} };
         const ability = await this.authorize(ctx, id, 'read', 'pages', object);
         this.setHeaders(ctx, { etag: etagOf(snapshot.meta.pages[ctx.params.slug]?.checksum ?? '') });
@@ -105,7 +105,7 @@ const pages: ServiceSchema<any, any> = {
         const { snapshot } = await this.store.current(id);
         const stored = Object.hasOwn(snapshot.pages, oldSlug) ? snapshot.pages[oldSlug] : undefined;
         if (!stored) throw missing(oldSlug);
-        const shared = await this.store.documents.get<PageRow>('pages', String(stored.id));
+        const shared = await rowOf(this, stored.id, id);
         const object = { ...stored, workspaceId: id, permissions: shared?.permissions ?? {} };
         return this.edit(ctx, id, { action: 'update', subject: 'pages', object }, (draft) => {
           const old = draft.get('pages', oldSlug);
@@ -143,7 +143,7 @@ const pages: ServiceSchema<any, any> = {
           if (!page) throw missing(slug);
           this.assertMatch(ctx, draft.meta('pages', slug)?.checksum, page);
           draft.remove('pages', slug);
-          draft.step({ do: 'removeRow', collection: 'pages', id: String(page.id) });
+          draft.step({ do: 'removeRows', collection: 'pages', query: { id: String(page.id), workspaceId: id } });
           draft.event('workspaces.pages.deleted', { pageSlug: slug });
           return { id: page.id };
         });
@@ -162,7 +162,7 @@ const pages: ServiceSchema<any, any> = {
         const { row, snapshot } = await this.store.current(found.id);
         const page = Object.hasOwn(snapshot.pages, slug) ? snapshot.pages[slug] : undefined;
         if (!page) throw missing(slug);
-        const shared = await this.store.documents.get<PageRow>('pages', String(page.id));
+        const shared = await rowOf(this, page.id, row.id);
         if (!isPublic(shared))
           await this.authorize(ctx, row.id, 'read', 'pages', { ...page, workspaceId: row.id, permissions: shared?.permissions ?? {} });
         if (row.clientId) this.setHeaders(ctx, { 'x-prismeai-client-id': row.clientId });
@@ -173,6 +173,12 @@ const pages: ServiceSchema<any, any> = {
 };
 
 export default pages;
+
+/** What is shared of a page; a row of another workspace under the same id says nothing of it. */
+async function rowOf(self: Self, pageId: unknown, workspaceId: string): Promise<PageRow | null> {
+  const row = await self.store.documents.get<PageRow>('pages', String(pageId));
+  return row?.workspaceId === workspaceId ? row : null;
+}
 
 async function workspaceAt(self: Self, slugOrDomain: string): Promise<WorkspaceRow | undefined> {
   const domains = slugOrDomain.includes('.') ? [slugOrDomain, slugOrDomain.replace(/:\d+$/, '')] : [];

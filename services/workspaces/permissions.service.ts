@@ -10,8 +10,9 @@ import type { Ability, PermissionsMap } from '../../mixins/auth/contract.ts';
 import { fault } from '../../mixins/shared/errors.ts';
 import { isHostileName, isPlainObject, type JsonObject } from '../../mixins/shared/json.ts';
 import type { UserProfile } from '../gateway/contract.ts';
-import { assignableRoles, rolesOf } from './dsul/security-file.ts';
+import { assignableRoles } from './dsul/security-file.ts';
 import { type Call, editing, type Self } from './editing.mixin.ts';
+import { assertGivesOwnRole } from './escalation.ts';
 import type { Draft } from './store/draft.ts';
 import type { PageRow, WorkspaceRow } from './store/rows.ts';
 
@@ -123,12 +124,14 @@ function checkedShare(body: unknown): { key: string; entry: Entry } {
   const refuse = (message: string, data: JsonObject = {}) => fault('InvalidPermissions', { message, data });
   if (!target || !given) throw refuse('The body must be { target, permissions }.');
   const key = target.public === true ? '*' : typeof target.role === 'string' ? `role:${target.role}` : target.id;
-  if (typeof key !== 'string' || key === '' || key.length > 200 || isHostileName(key))
-    throw refuse('The target must be { id }, { public: true } or { role }.');
+  // Entries are looked up as paths (`permissions.<target>.role`): a dot or a dollar would reach into another one.
+  if (typeof key !== 'string' || key === '' || key.length > 200 || isHostileName(key) || /[.$]|\p{Cc}/u.test(key))
+    throw refuse('The target must be { id }, { public: true } or { role }, without dots and dollar signs.');
   for (const name of Object.keys(given))
     if (name !== 'role' && name !== 'policies') throw refuse(`'${name}' is not one of role, policies.`, { field: name });
   const { role, policies } = given;
   if (role !== undefined && role !== null && typeof role !== 'string') throw refuse('role must be a text.', { field: 'role' });
+  if (role === 'owner' && key === '*') throw refuse('Everybody cannot own it.', { field: 'role' });
   if (role && key.startsWith('role:')) throw fault('PrismeError', { message: 'A role may be given policies, not another role.' });
   if (policies !== undefined && policies !== null && !isPlainObject(policies))
     throw refuse('policies must be a map of true or false.', { field: 'policies' });
@@ -176,23 +179,7 @@ function assertNoEscalation(
     throw fault('ForbiddenError', { message: 'Only an owner may change an owner.', data: { action: 'manage_permissions' } });
   for (const [policy, isGiven] of Object.entries(policies ?? {}))
     if (isGiven && !ability.can(policy, type, object)) throw beyond(`the policy '${policy}'`);
-  if (!role || role === ability.role) return;
-  if (role === 'owner') throw beyond("the role 'owner'");
-  const rules = rolesOf(security, workspaceId).find(({ name }) => name === role)?.rules ?? [
-    { action: ['read', 'update'], subject: 'workspaces' },
-  ];
-  const scope = {
-    id: workspaceId,
-    workspaceId,
-    runningWorkspaceId: workspaceId,
-    source: { workspaceId, serviceTopic: 'topic:runtime:emit' },
-  };
-  for (const rule of rules) {
-    if ('inverted' in rule && rule.inverted) continue;
-    for (const action of [rule.action].flat())
-      for (const subject of [rule.subject].flat())
-        if (!ability.can(action, subject as 'workspaces', scope)) throw beyond(`the role '${role}'`);
-  }
+  if (role) assertGivesOwnRole({ ability, identity: self.identityOf(ctx), workspaceId }, role, security);
 }
 
 async function change(

@@ -6,11 +6,13 @@
  * Calls   nobody.
  */
 import type { ServiceSchema } from 'moleculer';
+import type { Rule } from '../../mixins/auth/contract.ts';
 import { fault } from '../../mixins/shared/errors.ts';
 import { isPlainObject, type JsonObject } from '../../mixins/shared/json.ts';
 import { createApiKey, findApiKey, shownApiKey } from './api-keys.ts';
 import { assignableRoles, checkedRules, checkedSecurity } from './dsul/security-file.ts';
 import { type Call, editing, etagOf, type Self } from './editing.mixin.ts';
+import { assertGivesOwnRules, assertSecurityWithinRights } from './escalation.ts';
 import { all } from './models.ts';
 import type { ApiKeyRow } from './store/rows.ts';
 
@@ -42,10 +44,14 @@ const security: ServiceSchema<any, any> = {
       async handler(this: Self, ctx: Call): Promise<JsonObject> {
         const security = checkedSecurity(ctx.params.body);
         const row = await this.allowed(ctx, ctx.params.workspaceId, 'manage_security');
-        if (security.authorizations !== undefined) await this.authorize(ctx, row.id, 'manage_permissions', 'workspaces', row);
+        const { authorizations } = (await this.store.current(row.id)).snapshot.security;
+        if (security.authorizations !== undefined || authorizations !== undefined)
+          await this.authorize(ctx, row.id, 'manage_permissions', 'workspaces', row);
+        const giver = { ability: await this.abilityOf(ctx, row.id), identity: this.identityOf(ctx), workspaceId: row.id };
         return this.edit(ctx, row.id, { action: 'manage_security' }, (draft) => {
           this.assertMatch(ctx, draft.before.meta.security?.checksum, draft.security);
           assertRolesKept(draft.row.permissions, security);
+          assertSecurityWithinRights(giver, draft.security, security);
           if (draft.putSecurity(security)) draft.event('workspaces.security.updated', { security });
           return security;
         });
@@ -148,20 +154,8 @@ function keyBody(body: unknown) {
 }
 
 /** A key may not do what its maker may not: otherwise making one would be a way to get rights. */
-async function assertOwnRights(
-  self: Self,
-  ctx: Call<any>,
-  workspaceId: string,
-  rules: { action: string | string[]; subject: string | string[]; inverted?: boolean }[],
-) {
-  const ability = await self.abilityOf(ctx, workspaceId);
-  if (ability.role === 'owner' || self.identityOf(ctx).role === 'superadmin') return;
-  const scope = { id: workspaceId, workspaceId, runningWorkspaceId: workspaceId, source: { workspaceId } };
-  for (const rule of rules) {
-    if (rule.inverted) continue;
-    for (const action of [rule.action].flat())
-      for (const subject of [rule.subject].flat()) ability.assert(action, subject as 'workspaces', scope);
-  }
+async function assertOwnRights(self: Self, ctx: Call<any>, workspaceId: string, rules: Rule[]): Promise<void> {
+  assertGivesOwnRules({ ability: await self.abilityOf(ctx, workspaceId), identity: self.identityOf(ctx), workspaceId }, rules);
 }
 
 function assertRolesKept(permissions: Record<string, { role?: string }> | undefined, security: JsonObject): void {

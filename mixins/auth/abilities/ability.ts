@@ -5,13 +5,15 @@
  * Order   Ascending, the last rule that matches decides: rules without priority before those with one; allow before deny; then by the number of
  *         constraints. At equal priority a denial wins. Nothing matches: denied. The index by action and subject is CASL's.
  */
+import { isDeepStrictEqual } from 'node:util';
 import { Ability as RuleTable } from '@casl/ability';
 import { fault } from '../../shared/errors.ts';
 import type { JsonObject } from '../../shared/json.ts';
 import type { Condition } from '../../storage/datalake/contract.ts';
 import type { Ability, Explanation, Rule, SubjectType } from '../contract.ts';
-import { ALWAYS, compileConditions, Inexpressible, NEVER, toCondition } from './conditions.ts';
+import { ALWAYS, compileConditions, NEVER, type Test, toCondition } from './conditions.ts';
 import { fillRule, type Variables } from './placeholders.ts';
+import { PLATFORM_PRIORITY } from './rules.ts';
 
 const constraints = ({ subject, conditions }: Rule): number =>
   (subject === 'all' ? 0 : 1) + (conditions ? Object.keys(conditions).length : 0);
@@ -20,6 +22,15 @@ function compareRules(a: Rule, b: Rule): number {
   if (a.priority !== b.priority) return (a.priority ?? -1) - (b.priority ?? -1);
   const denial = Number(Boolean(a.inverted)) - Number(Boolean(b.inverted));
   return denial || constraints(a) - constraints(b);
+}
+
+/** Conditions that cannot be judged (written before they were checked) give nothing, and deny all: they never close a workspace to its owner by an error. */
+function testOf(conditions: JsonObject, isDenial: boolean): Test {
+  try {
+    return compileConditions(conditions);
+  } catch {
+    return () => isDenial;
+  }
 }
 
 const idOf = (object: object | undefined): string | undefined => {
@@ -34,13 +45,15 @@ export function createAbility(rules: Rule[], variables: Variables, role?: string
     .filter((rule) => rule !== null)
     .sort(compareRules);
   const sources = new Map<unknown, Rule>();
+  const denials = new WeakSet<object>();
   const raw = filled.map((rule) => {
     const made = { ...rule, ...(rule.conditions && Object.keys(rule.conditions).length === 0 ? { conditions: undefined } : {}) };
     sources.set(made, rule);
+    if (made.inverted && made.conditions) denials.add(made.conditions);
     return made;
   });
   const casl = new RuleTable<[string, string], JsonObject>(raw as never, {
-    conditionsMatcher: (conditions: JsonObject) => compileConditions(conditions) as never,
+    conditionsMatcher: (conditions: JsonObject) => testOf(conditions, denials.has(conditions)) as never,
   });
 
   /** Strongest first. */
@@ -85,6 +98,21 @@ export function createAbility(rules: Rule[], variables: Variables, role?: string
       });
     },
 
+    covers({ action, subject, conditions = {} }) {
+      const holds = (name: string, value: unknown) => Object.hasOwn(conditions, name) && isDeepStrictEqual(conditions[name], value);
+      return [action].flat().every((one) =>
+        [subject].flat().every((type) => {
+          for (const rule of relevant(one, type)) {
+            // What the platform denies it denies to everybody: also to whom the right is given.
+            if (rule.inverted && rule.priority === PLATFORM_PRIORITY) continue;
+            if (rule.inverted) return false;
+            if (Object.entries(rule.conditions ?? {}).every(([name, value]) => holds(name, value))) return true;
+          }
+          return false;
+        }),
+      );
+    },
+
     condition(action, subject) {
       let decided: Condition = NEVER;
       // From the weakest to the strongest: each allow adds, each denial takes away.
@@ -92,8 +120,7 @@ export function createAbility(rules: Rule[], variables: Variables, role?: string
         let part: Condition = ALWAYS;
         try {
           if (rule.conditions) part = toCondition(rule.conditions as JsonObject);
-        } catch (error) {
-          if (!(error instanceof Inexpressible)) throw error;
+        } catch {
           part = rule.inverted ? ALWAYS : NEVER;
         }
         decided = rule.inverted ? without(decided, part) : union(decided, part);

@@ -15,6 +15,14 @@ export interface BuildOptions {
   topics?: string[];
 }
 
+/** What sign-in providers say of the caller. Our own accounts choose their address: one that was not proven says nothing. */
+function provenData({ authData, emailVerified }: Caller): JsonObject | undefined {
+  const own = authData?.prismeai;
+  if (emailVerified || !isPlainObject(own) || own.email === undefined) return authData;
+  const { email: _claimed, ...proven } = own;
+  return { ...authData, prismeai: proven };
+}
+
 /** Whether a role bound to a sign-in provider is for this caller. */
 function isBound(auth: JsonObject | undefined, authData: JsonObject | undefined): boolean {
   if (!auth || !authData) return false;
@@ -41,7 +49,7 @@ function inside(access: WorkspaceAccess, caller: Caller, userId: string | undefi
   // Proven by a token of the workspace itself (`auth: { workspace: true }`).
   if (caller.kind === 'delegated' && caller.authenticatedWorkspaceId === id) roles.add('owner');
   for (const role of [entry?.role, everyone?.role]) if (role) roles.add(role);
-  if (caller.role === undefined) for (const { name, auth } of access.roles) if (isBound(auth, caller.authData)) roles.add(name);
+  if (caller.role === undefined) for (const { name, auth } of access.roles) if (isBound(auth, provenData(caller))) roles.add(name);
   const [role] = roles;
   const rules = [...(custom.get('default')?.rules ?? []), ...[...roles].flatMap(rulesOf)];
   if (role) rules.push(...sharedWithRole(role, id));
@@ -63,7 +71,13 @@ export function buildAbility(caller: Caller, { access, topics }: BuildOptions = 
   const userId = isAway ? undefined : caller.userId;
   const user: JsonObject = isAway
     ? {}
-    : { id: userId, sessionId: caller.sessionId, email: caller.email, authData: caller.authData, ...(topics ? { topics } : {}) };
+    : {
+        id: userId,
+        sessionId: caller.sessionId,
+        email: caller.emailVerified ? caller.email : undefined,
+        authData: provenData(caller),
+        ...(topics ? { topics } : {}),
+      };
   const variables = { user, ...(access ? { subject: { id: access.id, slug: access.slug, name: access.name } } : {}) };
   const known = access ? inside(access, isAway ? { ...caller, authData: undefined } : caller, userId) : { rules: [] };
   const roles = [...STATIC_ROLES, ...(access?.roles.map(({ name }) => name) ?? [])].filter((name) => name !== 'default');

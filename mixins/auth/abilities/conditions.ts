@@ -12,7 +12,7 @@ import type { Condition } from '../../storage/datalake/contract.ts';
 
 export type Test = (object: unknown) => boolean;
 
-const MAX_REGEX_CHARS = 200;
+const MAX_REGEX_CHARS = 2_000;
 export const ALWAYS: Condition = { all: [] };
 export const NEVER: Condition = { any: [] };
 

@@ -1,7 +1,7 @@
 /**
  * placeholders — `${user.id}` and `{{user.id}}` in the conditions of rules, filled in for one caller. Roots: `user` and `subject` (the workspace);
  * `session.id` is the session of the user. A value that is one placeholder keeps its type; a missing variable makes an allow rule vanish, and a deny
- * rule stricter: it loses that condition only.
+ * rule stricter: it loses that condition only. What is filled in is data: never an operator, never part of a pattern.
  */
 
 import { isHostileName, isPlainObject, type JsonObject, readPath } from '../../shared/json.ts';
@@ -21,14 +21,19 @@ function lookUp(path: string, variables: Variables): unknown {
   const segments = (path === 'session.id' ? 'user.sessionId' : path).split('.');
   const value = readPath(variables, segments);
   if (value === undefined || value === null) throw new Missing(path);
+  // Sign-in providers choose these values: an object could be an operator, `{ $ne: null }`.
+  if ([value].flat().some((item) => typeof item === 'object')) throw new Missing(path);
   return value;
 }
 
-function fillText(text: string, variables: Variables): unknown {
+function fillText(text: string, variables: Variables, isPattern = false): unknown {
   if (!text.includes('{')) return text;
-  const one = ONE.exec(text);
+  const one = isPattern ? null : ONE.exec(text);
   if (one) return lookUp((one[1] ?? one[2]) as string, variables);
-  return text.replace(ANY, (_, a?: string, b?: string) => String(lookUp((a ?? b) as string, variables)));
+  return text.replace(ANY, (_, a?: string, b?: string) => {
+    const value = String(lookUp((a ?? b) as string, variables));
+    return isPattern ? value.replace(/[^\w\s]/g, '\\$&') : value;
+  });
 }
 
 function fillValue(value: unknown, variables: Variables): unknown {
@@ -39,7 +44,7 @@ function fillValue(value: unknown, variables: Variables): unknown {
   for (const [key, item] of Object.entries(value)) {
     const name = String(fillText(key, variables));
     if (isHostileName(name)) throw new Missing(name);
-    const made = fillValue(item, variables);
+    const made = name === '$regex' && typeof item === 'string' ? fillText(item, variables, true) : fillValue(item, variables);
     if ((name === '$in' || name === '$nin') && !Array.isArray(made)) throw new Missing(key);
     filled[name] = made;
   }

@@ -7,7 +7,7 @@ import type { JsonObject } from '../../shared/json.ts';
 import type { Rule } from '../contract.ts';
 
 /** Above every rule of a workspace. */
-const PLATFORM_PRIORITY = 1999;
+export const PLATFORM_PRIORITY = 1999;
 export const STATIC_ROLES = ['owner', 'editor'];
 
 const rule = (action: Rule['action'], subject: Rule['subject'], conditions?: JsonObject): Rule => ({

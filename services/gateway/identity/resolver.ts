@@ -85,6 +85,7 @@ export function createResolver({
     userId: user.id,
     sessionId,
     ...(user.email ? { email: user.email } : {}),
+    ...(user.email && user.emailVerified ? { emailVerified: true } : {}),
     ...(isSuperAdmin(user, config) ? { role: 'superadmin' as const } : {}),
     authData: Object.keys(user.authData ?? {}).length > 0 ? user.authData : { prismeai: { id: user.id, email: user.email } },
     mfa,

@@ -17,8 +17,10 @@ import { pageEvents } from '../dsul/processed-events.ts';
 import { checkedSecurity } from '../dsul/security-file.ts';
 import { assertSlug } from '../dsul/slugs.ts';
 import { readYaml } from '../dsul/yaml.ts';
+import { assertSecurityWithinRights, type Giver } from '../escalation.ts';
 import { checkedInstance } from '../instances.ts';
 import type { Draft } from '../store/draft.ts';
+import type { PageRow } from '../store/rows.ts';
 import type { Store } from '../store/store.ts';
 import type { ArchivedFile } from './read-archive.ts';
 
@@ -98,13 +100,8 @@ export interface Applied {
 }
 
 /** Puts what was parsed into the change, as far as the caller may. */
-export async function applyImport(
-  store: Store,
-  draft: Draft,
-  parsed: Parsed,
-  ability: Ability,
-  options: ImportOptions = {},
-): Promise<Applied> {
+export async function applyImport(store: Store, draft: Draft, parsed: Parsed, giver: Giver, options: ImportOptions = {}): Promise<Applied> {
+  const { ability } = giver;
   const applied: Applied = { imported: [], deleted: [], errors: [...parsed.errors] };
   const excluded = new Set(options.exclude ?? []);
   const attempt = (path: string, work: () => boolean | undefined): void => {
@@ -129,14 +126,16 @@ export async function applyImport(
       ability.assert('manage_security', 'workspaces', draft.row);
       ability.assert('manage_permissions', 'workspaces', draft.row);
       assertRolesKept(draft, value);
+      assertSecurityWithinRights(giver, draft.security, value);
       const isChanged = draft.putSecurity(value, text);
       if (isChanged) draft.event('workspaces.security.updated', { security: value });
       return isChanged;
     });
   }
+  const foreign = await foreignPageIds(store, draft, parsed);
   for (const { kind, slug, value, text } of parsed.objects) {
     attempt(`${kind}/${slug}.yml`, () =>
-      kind === 'pages' ? importPage(draft, ability, slug, value, text) : importObject(draft, kind, slug, value, text),
+      kind === 'pages' ? importPage(draft, ability, slug, value, foreign, text) : importObject(draft, kind, slug, value, text),
     );
   }
   if (options.prune) prune(draft, parsed, excluded, applied, ability);
@@ -194,7 +193,14 @@ function importObject(draft: Draft, kind: Kind, slug: string, value: JsonObject,
   return true;
 }
 
-function importPage(draft: Draft, ability: Ability, slug: string, value: JsonObject, text?: string): boolean {
+/** Ids of the archive's pages that stand for pages of other workspaces: what it was exported from, or what its author would like to own. */
+async function foreignPageIds(store: Store, draft: Draft, parsed: Parsed): Promise<Set<string>> {
+  const ids = parsed.objects.flatMap(({ kind, value }) => (kind === 'pages' && typeof value.id === 'string' ? [value.id] : []));
+  const rows = ids.length > 0 ? await store.documents.find<PageRow>('pages', { id: { $in: ids } }) : [];
+  return new Set(rows.filter(({ workspaceId }) => workspaceId !== draft.row.id).map(({ id }) => id));
+}
+
+function importPage(draft: Draft, ability: Ability, slug: string, value: JsonObject, foreign: Set<string>, text?: string): boolean {
   // A page is recognised by its id first: one renamed in the source is renamed here.
   const oldSlug = draft.has('pages', slug)
     ? slug
@@ -202,7 +208,12 @@ function importPage(draft: Draft, ability: Ability, slug: string, value: JsonObj
   const isNew = !draft.has('pages', oldSlug);
   if (oldSlug === slug && isDeepStrictEqual(draft.get('pages', slug), value)) return false;
   ability.assert(isNew ? 'create' : 'update', 'pages', { ...value, workspaceId: draft.row.id });
-  const id = draft.get('pages', oldSlug)?.id ?? (typeof value.id === 'string' && value.id ? value.id : shortId(7));
+  const taken = new Set([
+    ...foreign,
+    ...Object.entries(draft.all('pages')).flatMap(([other, page]) => (other === oldSlug ? [] : [page.id])),
+  ]);
+  const given = typeof value.id === 'string' && value.id && !taken.has(value.id) ? value.id : shortId(7);
+  const id = draft.get('pages', oldSlug)?.id ?? given;
   const page = { ...value, id, slug, workspaceId: draft.row.id, workspaceSlug: draft.row.slug };
   const stored = JSON.stringify(page) === JSON.stringify(value) && text !== undefined ? { text } : {};
   if (!draft.put('pages', slug, page, { oldSlug, ...stored })) return false;
@@ -226,7 +237,8 @@ function prune(draft: Draft, parsed: Parsed, excluded: Set<string>, applied: App
       if (kept.has(slug) || excluded.has(path) || broken.has(`${path}.yml`) || broken.has(`${path}.yaml`)) continue;
       if (kind === 'pages' && !ability.can('delete', 'pages', { ...value, workspaceId: draft.row.id })) continue;
       draft.remove(kind, slug);
-      if (kind === 'pages') draft.step({ do: 'removeRow', collection: 'pages', id: String(value.id) });
+      if (kind === 'pages')
+        draft.step({ do: 'removeRows', collection: 'pages', query: { id: String(value.id), workspaceId: draft.row.id } });
       if (kind === 'pages') draft.event('workspaces.pages.deleted', { pageSlug: slug });
       if (kind === 'imports')
         draft.event('workspaces.apps.uninstalled', { slug }, { appSlug: String(value.appSlug), appInstanceFullSlug: slug });

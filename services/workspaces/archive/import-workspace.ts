@@ -41,7 +41,7 @@ export async function importInto(
 
   const { result } = await self.store.change(workspaceId, self.author(ctx), async (draft) => {
     assertUnlocked(draft.row.writeLock);
-    const applied = await applyImport(self.store, draft, parsed, ability, options);
+    const applied = await applyImport(self.store, draft, parsed, { ability, identity: self.identityOf(ctx), workspaceId }, options);
     const app = options.withoutApp ? undefined : await publishNamedApp();
     draft.event('workspaces.imported', {
       workspace: { id: workspaceId, slug: draft.index.slug, name: draft.index.name },

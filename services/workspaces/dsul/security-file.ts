@@ -1,5 +1,6 @@
 /** security-file — a workspace's `security.yml`: its default, what it may hold, and the rules it gives each role, confined to the workspace. */
 
+import { compileConditions } from '../../../mixins/auth/abilities/conditions.ts';
 import type { Rule, WorkspaceAccess } from '../../../mixins/auth/contract.ts';
 import { fault } from '../../../mixins/shared/errors.ts';
 import { EMIT_TOPIC } from '../../../mixins/shared/event.ts';
@@ -20,6 +21,7 @@ const SCOPES: Record<string, string> = {
 };
 const OPERATORS = new Set('$eq $ne $in $nin $lt $lte $gt $gte $exists $regex $options $all $elemMatch $size $and $or $nor $not'.split(' '));
 const MAX_REGEX_CHARS = 200;
+const MAX_CONDITION_DEPTH = 10;
 const MAX_RULES = 500;
 export const MAX_PRIORITY = 999;
 
@@ -80,7 +82,7 @@ function checkRole(name: string, role: unknown): void {
   for (const [provider, options] of Object.entries(role.auth)) {
     if (options !== null && !isPlainObject(options)) throw invalid(`${at}.auth.${provider}`, 'must be an object.');
     if (isPlainObject(options) && options.conditions !== undefined)
-      checkConditions(options.conditions, `${at}.auth.${provider}.conditions`);
+      checkedConditions(options.conditions, `${at}.auth.${provider}.conditions`);
   }
 }
 
@@ -102,15 +104,39 @@ export function checkedRules(rules: unknown, { roles, at = 'rules' }: { roles?: 
         if (role === 'owner') throw invalid(`${here}.role`, "Rules may not name the role 'owner'.");
         if (role !== 'default' && !roles.includes(role)) throw invalid(`${here}.role`, `The role '${role}' is not declared.`);
       }
-    if (rule.conditions !== undefined && rule.conditions !== null) checkConditions(rule.conditions, `${here}.conditions`);
+    if (rule.conditions !== undefined && rule.conditions !== null) checkedConditions(rule.conditions, `${here}.conditions`);
   }
   return rules as Rule[];
 }
 
-function checkConditions(conditions: unknown, at: string): void {
+/** Refused when they are saved rather than met at each access. @throws InvalidSecurity */
+function checkedConditions(conditions: unknown, at: string): void {
+  checkConditions(conditions, at);
+  try {
+    compileConditions(withSamples(conditions as JsonObject) as JsonObject);
+  } catch (error) {
+    throw invalid(at, (error as Error).message);
+  }
+}
+
+const PLACEHOLDER = /\$\{[a-zA-Z.]+\}|\{\{\s*[a-zA-Z.]+\s*\}\}/g;
+
+/** As they will be judged, with something in the place of what is known of a caller only. */
+function withSamples(value: unknown, operator = ''): unknown {
+  if (typeof value === 'string') {
+    const sample = value.replace(PLACEHOLDER, 'x');
+    return sample !== value && (operator === '$in' || operator === '$nin') ? [] : sample;
+  }
+  if (Array.isArray(value)) return value.map((item) => withSamples(item));
+  if (!isPlainObject(value)) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, item]) => [name.replace(PLACEHOLDER, 'x'), withSamples(item, name)]));
+}
+
+function checkConditions(conditions: unknown, at: string, depth = 1): void {
+  if (depth > MAX_CONDITION_DEPTH) throw invalid(at, `Conditions may be nested ${MAX_CONDITION_DEPTH} levels deep.`);
   if (Array.isArray(conditions)) {
     for (const [index, item] of conditions.entries())
-      if (typeof item === 'object' && item !== null) checkConditions(item, `${at}[${index}]`);
+      if (typeof item === 'object' && item !== null) checkConditions(item, `${at}[${index}]`, depth + 1);
     return;
   }
   if (!isPlainObject(conditions)) throw invalid(at, 'conditions must be an object.');
@@ -120,9 +146,12 @@ function checkConditions(conditions: unknown, at: string): void {
     if (key === '$regex') {
       if (typeof value !== 'string' || value.length > MAX_REGEX_CHARS)
         throw invalid(`${at}.$regex`, `must be a text of at most ${MAX_REGEX_CHARS} characters.`);
-    } else if (typeof value === 'object' && value !== null) checkConditions(value, `${at}.${key}`);
+    } else if (typeof value === 'object' && value !== null) checkConditions(value, `${at}.${key}`, depth + 1);
   }
 }
+
+const without = (conditions: JsonObject | undefined, names: string[]): JsonObject =>
+  Object.fromEntries(Object.entries(conditions ?? {}).filter(([name]) => !names.includes(name)));
 
 const list = (value: unknown): string[] =>
   (Array.isArray(value) ? value : value === undefined || value === null ? [] : [value]).map(String);
@@ -138,7 +167,8 @@ export function scopedRules(rules: Rule[], workspaceId: string, firstPriority = 
       const scoped = (action: string[], conditions: JsonObject = {}): Rule => ({
         action,
         subject,
-        conditions: { ...rule.conditions, ...conditions, [scope]: workspaceId },
+        // Last, whatever the rule says itself: a key filled in for a caller (`{{subject.name}}`) must not come to replace the scope.
+        conditions: { ...without(rule.conditions, [scope, ...Object.keys(conditions)]), ...conditions, [scope]: workspaceId },
         ...(rule.inverted ? { inverted: true } : {}),
         ...(rule.reason ? { reason: rule.reason } : {}),
         priority: Math.min(firstPriority + index, MAX_PRIORITY),

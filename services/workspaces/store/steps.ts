@@ -14,7 +14,7 @@ export type Step =
   | { do: 'removeUploads'; prefix: string }
   /** Makes `to/` an exact copy of `from/`, without the file `except`. */
   | { do: 'copyAll'; from: string; to: string; except?: string[] }
-  /** Sets the fields of a record, keeping its others; makes it when absent. */
+  /** Sets the fields of a record, keeping its others; makes it when absent. A record of another workspace is left as it is. */
   | { do: 'merge'; collection: string; record: { id: string; [field: string]: unknown } }
   /** Makes a record exactly this. */
   | { do: 'upsert'; collection: string; record: { id: string; [field: string]: unknown } }
@@ -89,6 +89,7 @@ async function upsert(
       if (!isFault(error, 'AlreadyUsedError')) throw error;
     }
   }
+  if (keepsOthers && stored && stored.workspaceId !== fields.workspaceId && fields.workspaceId !== undefined) return;
   const unset = keepsOthers
     ? []
     : Object.keys(stored ?? {}).filter((field) => field !== 'id' && field !== '_rev' && !Object.hasOwn(fields, field));
