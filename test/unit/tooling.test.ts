@@ -1,4 +1,5 @@
 /** The files that no code imports: the compose file, the package file, the scripts' promises. */
+import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
@@ -65,5 +66,31 @@ describe('package.json', () => {
     expect(read('package-lock.json')).not.toMatch(/"resolved"/);
     for (const [name, { integrity, link }] of Object.entries<any>(lock.packages))
       if (name && !link) expect({ name, integrity }).toEqual({ name, integrity: expect.any(String) });
+  });
+});
+
+describe('a wrong Node', () => {
+  /** The script as that version of Node would run it. */
+  const runAs = (version: string, script: string, ...args: string[]) => {
+    const pretend = `Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '${version}' } }); Object.defineProperty(process, 'version', { value: 'v${version}' })`;
+    return spawnSync(process.execPath, ['--import', `data:text/javascript,${encodeURIComponent(pretend)}`, join(root, script), ...args], {
+      encoding: 'utf8',
+    });
+  };
+
+  it.each(['18.20.0', '22.11.0', '26.1.0'])('%s is refused by the scripts in one line that names the way out', (version) => {
+    const { status, stderr } = runAs(version, 'scripts/preflight.mjs');
+
+    expect(status).toBe(1);
+    expect(stderr.trim().split('\n')).toEqual([
+      expect.stringMatching(new RegExp(`^Node 24\\.21 or later .* this is v${version}\\. .*npm start`)),
+    ]);
+  });
+
+  it('that is too old to start at all is refused before anything is installed', () => {
+    const { status, stderr, stdout } = runAs('18.20.0', 'scripts/launch.mjs', 'start');
+
+    expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
+    expect(stderr.trim().split('\n')).toEqual([expect.stringMatching(/^Node 20 or later is needed/)]);
   });
 });
