@@ -1,10 +1,11 @@
 /** compiler — tree → closure. Everything that can be decided before a run is decided here: operators, functions, fixed keys, patterns. */
 import type { Node, Segment } from './ast.ts';
-import { ExpressionError } from './errors.ts';
+import { ExpressionError, type Range } from './errors.ts';
 import type { CallContext, Env, FunctionDefinition } from './function.ts';
 import { functions, nearestFunction } from './functions/index.ts';
-import { BINARY } from './operators.ts';
-import { regexFrom } from './regex.ts';
+import { CHARS_PER_STEP, DEFAULT_LIMITS } from './limits.ts';
+import { BINARY, doesMatch, textToMatch } from './operators.ts';
+import { type Pattern, regexFrom } from './regex.ts';
 import { isHostile, read, toKey, toText } from './values.ts';
 
 export interface Scope {
@@ -44,11 +45,14 @@ export function compileNode(node: Node, into: Compilation): Evaluate {
     case 'binary': {
       const left = compileNode(node.left, into);
       const right = compileNode(node.right, into);
+      if (node.operator === 'matches' || node.operator === 'not matches') return compileMatch(node, left, right);
       const apply = BINARY[node.operator];
-      if (node.right.type === 'regex') {
-        const isNegated = node.operator === 'not matches';
-        return (scope, env) => (right(scope, env) as { test(text: string): boolean }).test(textToMatch(left(scope, env))) !== isNegated;
-      }
+      if (node.operator === '+')
+        return (scope, env) => {
+          const sum = apply(left(scope, env), right(scope, env));
+          if (typeof sum === 'string') payForText(sum, env, into.text, node.range);
+          return sum;
+        };
       return (scope, env) => apply(left(scope, env), right(scope, env));
     }
     case 'not': {
@@ -88,14 +92,22 @@ export function compileNode(node: Node, into: Compilation): Evaluate {
   }
 }
 
-const textToMatch = (value: unknown): string =>
-  typeof value === 'string'
-    ? value
-    : value === undefined || value === null
-      ? ''
-      : typeof value === 'object'
-        ? JSON.stringify(value)
-        : String(value);
+function compileMatch(node: Node & { type: 'binary' }, left: Evaluate, right: Evaluate): Evaluate {
+  const isNegated = node.operator === 'not matches';
+  if (node.right.type === 'regex')
+    return (scope, env) => (right(scope, env) as Pattern).test(textToMatch(left(scope, env)), env.charge) !== isNegated;
+  return (scope, env) => doesMatch(left(scope, env), right(scope, env), env.charge) !== isNegated;
+}
+
+const { maxOutputChars, maxItems } = DEFAULT_LIMITS;
+
+/** Long texts cost steps, and have an end: doubling a text in a loop must not fill the memory. */
+function payForText(made: string, env: Env, text: string, range: Range): void {
+  if (made.length < CHARS_PER_STEP) return;
+  if (made.length > maxOutputChars)
+    throw new ExpressionError('LimitExceededError', `This text would be longer than ${maxOutputChars} characters.`, text, range);
+  env.charge(Math.floor(made.length / CHARS_PER_STEP));
+}
 
 function compileLogical(operator: 'and' | 'or', items: Evaluate[]): Evaluate {
   if (items.length === 2) {
@@ -201,12 +213,19 @@ function compileCall(node: Node & { type: 'call' }, field: string | undefined, i
     if (node.args.some((argument) => argument.type !== 'variable')) into.roots.add('*');
   const args = node.args.map((argument) => compileNode(argument, into));
   const { text } = into;
+  const call = (values: unknown[], env: Env, context: CallContext): unknown => {
+    if (field === undefined) return definition.apply(values, env, context);
+    return definition.field ? definition.field(values, field, env, context) : read(definition.apply(values, env, context), field);
+  };
   return (scope, env) => {
     const values = args.map((argument) => argument(scope, env));
     const context: CallContext = { lookup: (path) => lookup(scope, path) };
     try {
-      if (field === undefined) return definition.apply(values, env, context);
-      return definition.field ? definition.field(values, field, env, context) : read(definition.apply(values, env, context), field);
+      const made = call(values, env, context);
+      if (typeof made === 'string') payForText(made, env, text, node.range);
+      else if (Array.isArray(made) && made.length > maxItems)
+        throw new ExpressionError('LimitExceededError', `This list would have more than ${maxItems} items.`, text, node.range);
+      return made;
     } catch (error) {
       if (error instanceof ExpressionError && !error.text) throw new ExpressionError(error.type, error.reason, text, node.range);
       throw error;

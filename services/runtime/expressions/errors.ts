@@ -12,6 +12,8 @@ export interface Diagnostic {
   message: string;
   range: Range;
   excerpt?: string;
+  /** Where the text stands in the value that was compiled. */
+  keys?: (string | number)[];
 }
 
 export type ExpressionErrorType = 'InvalidExpressionSyntax' | 'InvalidVariableNameError' | 'LimitExceededError';

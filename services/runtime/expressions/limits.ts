@@ -19,3 +19,6 @@ export const DEFAULT_LIMITS: Limits = {
   maxOutputChars: 10_000_000,
   maxItems: 1_000_000,
 };
+
+/** What the making of a text costs. */
+export const CHARS_PER_STEP = 32;

@@ -1,6 +1,6 @@
 /** operators — the table of operators: spelling, level, meaning. A higher level binds tighter; all are left-associative. */
 import type { BinaryOperator } from './ast.ts';
-import { regexFrom } from './regex.ts';
+import { delimited, regexFrom } from './regex.ts';
 import { hasOwn } from './values.ts';
 
 export const LEVELS = { or: 1, and: 2, equality: 3, relational: 4, additive: 5, multiplicative: 6 } as const;
@@ -45,17 +45,30 @@ function isIn(left: unknown, right: unknown): boolean {
   if (typeof right === 'string') {
     const parts = right.split(',');
     if (typeof left === 'number') return parts.some((part) => Number.parseInt(part, 10) === left);
-    return typeof left === 'string' && parts.includes(left);
+    // Parts that are numbers are numbers: the text "1" is not in "1,2", as 1 === "1" is false.
+    return typeof left === 'string' && parts.includes(left) && (left.trim() === '' || Number.isNaN(Number(left)));
   }
   if (typeof right === 'object' && right !== null) return hasOwn(right, String(left));
   return false;
 }
 
-function doesMatch(left: unknown, right: unknown): boolean {
-  const text = left === undefined || left === null ? '' : typeof left === 'object' ? JSON.stringify(left) : String(left);
-  if (Array.isArray(right)) return right.some((pattern) => typeof pattern === 'string' && pattern !== '' && regexFrom(pattern).test(text));
-  if (typeof right !== 'string') return false;
-  return regexFrom(right).test(text);
+/** What a pattern is tried on: text as it is, nothing for nothing, JSON of objects. */
+export const textToMatch = (value: unknown): string => {
+  if (typeof value === 'string') return value;
+  if (value === undefined || value === null) return '';
+  return typeof value === 'object' ? JSON.stringify(value) : String(value);
+};
+
+/** A text is a source, taken as it is; of a list any may match, and its items may be `/source/flags`. */
+export function doesMatch(left: unknown, right: unknown, charge?: (steps: number) => void): boolean {
+  const text = textToMatch(left);
+  if (typeof right === 'string') return regexFrom(right).test(text, charge);
+  if (!Array.isArray(right)) return false;
+  return right.some((item) => {
+    if (typeof item !== 'string' || item === '') return false;
+    const { source, flags } = delimited(item);
+    return regexFrom(source, flags).test(text, charge);
+  });
 }
 
 // The language keeps JavaScript's loose comparisons and arithmetic on purpose: existing workspaces depend on them.
@@ -67,7 +80,7 @@ export const BINARY: Record<BinaryOperator, (left: any, right: any) => unknown> 
   'not equals': (left, right) => !(left == right),
   in: isIn,
   'not in': (left, right) => !isIn(left, right),
-  matches: doesMatch,
+  matches: (left, right) => doesMatch(left, right),
   'not matches': (left, right) => !doesMatch(left, right),
   '<': (left, right) => plain(left) < plain(right),
   '<=': (left, right) => plain(left) <= plain(right),

@@ -13,6 +13,7 @@ import type { BinaryOperator, Node, Segment } from './ast.ts';
 import { type Diagnostic, ExpressionError, type ExpressionErrorType, excerptOf, type Range } from './errors.ts';
 import type { Limits } from './limits.ts';
 import { LEVELS, NEGATED, SYMBOLS, WORDS } from './operators.ts';
+import { delimited } from './regex.ts';
 import { isHostile } from './values.ts';
 
 const isSpace = (code: number) => code === 32 || code === 9 || code === 10 || code === 13 || code === 160;
@@ -35,6 +36,7 @@ export class Parser {
   at: number;
   private depth = 0;
   private nodes = 0;
+  private closing = { from: Number.POSITIVE_INFINITY, at: -1 };
 
   constructor(text: string, limits: Limits, at = 0) {
     this.text = text;
@@ -367,8 +369,8 @@ export class Parser {
       const source = (this.quoted() as { value: string } & Node).value;
       this.skipSpace();
       this.expect(')');
-      const delimited = /^\/(.*)\/([a-z]*)$/s.exec(source);
-      return this.node(start, { type: 'regex', parts: [delimited?.[1] ?? source], flags: delimited?.[2] ?? '' } as Omit<Node, 'range'>);
+      const { source: part, flags } = delimited(source);
+      return this.node(start, { type: 'regex', parts: [part], flags } as Omit<Node, 'range'>);
     }
     return this.rawRegex(start);
   }
@@ -408,7 +410,7 @@ export class Parser {
     const first = parts[0];
     const last = parts.at(-1);
     if (typeof first === 'string' && first.startsWith('/') && typeof last === 'string') {
-      const closing = /\/([a-z]*)$/.exec(parts.length === 1 ? last.slice(1) : last);
+      const closing = /\/([gimsuy]*)$/.exec(parts.length === 1 ? last.slice(1) : last);
       if (closing) {
         flags = closing[1] as string;
         parts[parts.length - 1] = last.slice(0, last.length - flags.length - 1);
@@ -433,10 +435,18 @@ export class Parser {
     return node as Node;
   }
 
+  /** Whether `}}` follows; remembered, so that a text full of `{{` is not searched to its end for each. */
+  private closesAfter(at: number): boolean {
+    if (this.closing.at >= at) return true;
+    if (this.closing.at < 0 && at >= this.closing.from) return false;
+    this.closing = { from: at, at: this.text.indexOf('}}', at) };
+    return this.closing.at >= 0;
+  }
+
   /** `{{ path }}` at the cursor, or null (and the cursor where it was) when the braces do not enclose a path. */
   tryPath(): Node | null {
     const start = this.at;
-    if (this.text.indexOf('}}', start) < 0) return null;
+    if (!this.closesAfter(start)) return null;
     this.at += 2;
     this.enter();
     const path = this.path('}}');

@@ -6,7 +6,7 @@ import type { Node } from './ast.ts';
 import { type Compilation, compileNode, type Evaluate, type Scope, sizeOf } from './compiler.ts';
 import { type Diagnostic, ExpressionError } from './errors.ts';
 import type { Env } from './function.ts';
-import { DEFAULT_LIMITS, type Limits } from './limits.ts';
+import { CHARS_PER_STEP, DEFAULT_LIMITS, type Limits } from './limits.ts';
 import { Parser } from './parser.ts';
 import { isHostile, toText } from './values.ts';
 
@@ -23,12 +23,19 @@ export interface TemplateOptions extends Partial<Limits> {
   leaveUndefined?: boolean;
   /** `{% %}` stays as written. */
   noExpressions?: boolean;
+  /**
+   * Told of every faulty text instead of throwing the first: the text then throws when it is evaluated.
+   * @param keys where it stands in the value
+   */
+  onFault?(error: ExpressionError, keys: (string | number)[]): void;
 }
 
 interface Work extends Compilation {
   warnings: Diagnostic[];
   limits: Limits;
   options: TemplateOptions;
+  /** Where compilation stands in the value. */
+  keys: (string | number)[];
 }
 
 /** null: constant. */
@@ -36,9 +43,34 @@ type Part = Evaluate | null;
 
 /** @throws ExpressionError; `range` is within the text that holds the fault */
 export function compileTemplate(value: unknown, options: TemplateOptions = {}): Template {
-  const work: Work = { text: '', roots: new Set(), warnings: [], limits: { ...DEFAULT_LIMITS, ...options }, options };
-  const evaluate = compileValue(value, work, 0);
+  const work: Work = { text: '', roots: new Set(), warnings: [], limits: { ...DEFAULT_LIMITS, ...options }, options, keys: [] };
+  let evaluate: Part;
+  try {
+    evaluate = compileValue(value, work, 0);
+  } catch (error) {
+    evaluate = failing(error, work);
+  }
   return { isConstant: evaluate === null, roots: work.roots, warnings: work.warnings, evaluate: evaluate ?? (() => value) };
+}
+
+/** Runs `compile` for the part of the value at `key`; a fault there is told or thrown. */
+function within(work: Work, key: string | number, compile: () => Part): Part {
+  work.keys.push(key);
+  try {
+    return compile();
+  } catch (error) {
+    return failing(error, work);
+  } finally {
+    work.keys.pop();
+  }
+}
+
+function failing(error: unknown, work: Work): Part {
+  if (!(error instanceof ExpressionError) || !work.options.onFault) throw error;
+  work.options.onFault(error, [...work.keys]);
+  return () => {
+    throw error;
+  };
 }
 
 function compileValue(value: unknown, work: Work, depth: number): Part {
@@ -47,7 +79,7 @@ function compileValue(value: unknown, work: Work, depth: number): Part {
   if (depth > work.limits.maxDepth * 4)
     throw new ExpressionError('LimitExceededError', `More than ${work.limits.maxDepth * 4} nested values.`, '', { start: 0, end: 0 });
   if (Array.isArray(value)) {
-    const items = value.map((item) => compileValue(item, work, depth + 1));
+    const items = value.map((item, index) => within(work, index, () => compileValue(item, work, depth + 1)));
     if (items.every((item) => item === null)) return null;
     return (scope, env) => {
       env.charge(items.length);
@@ -57,14 +89,19 @@ function compileValue(value: unknown, work: Work, depth: number): Part {
   return compileObject(value as Record<string, unknown>, work, depth);
 }
 
+function compileKey(key: string, work: Work): Part {
+  if (isHostile(key))
+    throw new ExpressionError('InvalidVariableNameError', `The name '${key}' may not be used.`, key, { start: 0, end: key.length });
+  return compileText(key, work);
+}
+
 function compileObject(value: Record<string, unknown>, work: Work, depth: number): Part {
   const entries: { key: string; computedKey: Part; fixed: unknown; computed: Part }[] = [];
   let isConstant = true;
   for (const key of Object.keys(value)) {
-    if (isHostile(key))
-      throw new ExpressionError('InvalidVariableNameError', `The name '${key}' may not be used.`, key, { start: 0, end: key.length });
-    const computedKey = key.includes('{{') || key.includes('{%') ? compileText(key, work) : null;
-    const computed = compileValue(value[key], work, depth + 1);
+    const isComputed = key.includes('{{') || key.includes('{%');
+    const computedKey = isComputed || isHostile(key) ? within(work, key, () => compileKey(key, work)) : null;
+    const computed = within(work, key, () => compileValue(value[key], work, depth + 1));
     if (computedKey || computed) isConstant = false;
     entries.push({ key, computedKey, fixed: value[key], computed });
   }
@@ -96,14 +133,15 @@ function scan(text: string, work: Work): (string | Hole)[] {
   const compilation: Compilation = { text, roots: work.roots };
   let literalStart = 0;
   let at = text.indexOf('{');
-  const lastClose = Math.max(text.lastIndexOf('}}'), text.lastIndexOf('%}'));
+  const lastPercent = text.lastIndexOf('%}');
+  const lastClose = Math.max(text.lastIndexOf('}}'), lastPercent);
   while (at >= 0 && at < lastClose) {
     const next = text[at + 1];
     let node: Node | null = null;
     if (next === '{') {
       parser.at = at;
       node = parser.tryPath();
-    } else if (next === '%' && !work.options.noExpressions && text.indexOf('%}', at) > 0) {
+    } else if (next === '%' && !work.options.noExpressions && at < lastPercent) {
       parser.at = at + 2;
       node = parser.expression();
       parser.skipSpace();
@@ -129,7 +167,7 @@ function scan(text: string, work: Work): (string | Hole)[] {
     at = text.indexOf('{', parser.at);
   }
   if (literalStart < text.length) parts.push(text.slice(literalStart));
-  work.warnings.push(...parser.warnings);
+  for (const warning of parser.warnings) work.warnings.push({ ...warning, keys: [...work.keys] });
   return parts;
 }
 
@@ -163,7 +201,7 @@ function compileText(text: string, work: Work): Part {
           { start: 0, end: 1 },
         );
     }
-    env.charge(1 + Math.floor(made.length / 1000));
+    env.charge(1 + Math.floor(made.length / CHARS_PER_STEP));
     return made;
   };
 }

@@ -32,14 +32,24 @@ function hasLocale(name: string): boolean {
   return isKnown;
 }
 
-/** Milliseconds since the epoch of an ISO text or time stamp; NaN when there is none. */
+/** Ends in a zone: `Z`, `GMT`, `+02:00`, `PST`, `(CET)`. */
+const HAS_ZONE = /(?:[zZ]|[A-Z]{2,4}|[+-]\d\d:?\d\d|\([^)]*\))$/;
+
+/**
+ * Milliseconds since the epoch of an ISO text or time stamp; NaN when there is none. A text without a zone is in UTC: the zone of the
+ * machine must not decide.
+ */
 export function toTime(value: unknown): number {
   if (typeof value === 'number') return value;
   if (value instanceof Date) return value.getTime();
   if (typeof value !== 'string' || value === '') return Number.NaN;
-  return /^-?\d+$/.test(value) && value.length > 4
-    ? Number(value)
-    : Date.parse(/^\d{4}-\d\d-\d\d$/.test(value) ? `${value}T00:00:00.000Z` : value);
+  const text = value.trim();
+  if (/^-?\d+$/.test(text) && text.length > 4) return Number(text);
+  // Date.parse reads ISO dates without a time as UTC, everything else without a zone as local.
+  if (/^\d{4}(-\d\d(-\d\d)?)?$/.test(text) || HAS_ZONE.test(text)) return Date.parse(text);
+  return /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d([.,]\d+)?)?$/.test(text)
+    ? Date.parse(`${text.replace(' ', 'T').replace(',', '.')}Z`)
+    : Date.parse(`${text} UTC`);
 }
 
 /** Text in a locale and time zone, or undefined when the date, locale or zone is unknown. @see https://day.js.org/docs/en/display/format */

@@ -1,14 +1,20 @@
 /** deepmerge */
-import { defineFunction, refuse } from '../function.ts';
+import { defineFunction, limitReached, refuse } from '../function.ts';
+import { DEFAULT_LIMITS } from '../limits.ts';
 import { isHostile } from '../values.ts';
 
 const MAX_DEPTH = 100;
+const { maxItems } = DEFAULT_LIMITS;
 const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value);
 
 function merge(left: unknown, right: unknown, concatStrings: boolean, depth: number, charge: (steps: number) => void): unknown {
   if (depth > MAX_DEPTH) refuse(deepmerge, `more than ${MAX_DEPTH} levels`);
   if (right === undefined) return left;
-  if (Array.isArray(left) && Array.isArray(right)) return [...left, ...right];
+  if (Array.isArray(left) && Array.isArray(right)) {
+    if (left.length + right.length > maxItems) limitReached(`This list would have more than ${maxItems} items.`);
+    charge(left.length + right.length);
+    return [...left, ...right];
+  }
   if (concatStrings && typeof left === 'string' && typeof right === 'string') return left + right;
   if (!isObject(left) || !isObject(right)) return right;
   const made: Record<string, unknown> = {};

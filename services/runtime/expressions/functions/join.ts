@@ -1,6 +1,9 @@
 /** join */
-import { defineFunction, refuse } from '../function.ts';
+import { defineFunction, limitReached, refuse } from '../function.ts';
+import { DEFAULT_LIMITS } from '../limits.ts';
 import { toKey } from '../values.ts';
+
+const { maxOutputChars } = DEFAULT_LIMITS;
 
 export const join = defineFunction({
   name: 'join',
@@ -16,8 +19,12 @@ export const join = defineFunction({
     if (!Array.isArray(list)) refuse(join, 'a list is expected');
     if (typeof separator !== 'string') refuse(join, 'the separator must be a text');
     env.charge((list as unknown[]).length);
-    return (list as unknown[])
-      .map((item) => (typeof item === 'object' && item !== null ? JSON.stringify(item) : toKey(item)))
-      .join(separator as string);
+    let made = '';
+    for (const [index, item] of (list as unknown[]).entries()) {
+      if (index > 0) made += separator;
+      made += typeof item === 'object' && item !== null ? JSON.stringify(item) : toKey(item);
+      if (made.length > maxOutputChars) limitReached(`This text would be longer than ${maxOutputChars} characters.`);
+    }
+    return made;
   },
 });

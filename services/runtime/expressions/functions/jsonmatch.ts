@@ -18,6 +18,6 @@ export const jsonmatch = defineFunction({
     if (typeof condition !== 'object' || condition === null || Array.isArray(condition))
       refuse(jsonmatch, 'the condition must be an object');
     if (typeof object !== 'object' || object === null) return false;
-    return matchesQuery(object, condition as Record<string, unknown>, () => env.charge(1));
+    return matchesQuery(object, condition as Record<string, unknown>, (steps = 1) => env.charge(steps));
   },
 });

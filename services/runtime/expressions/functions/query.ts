@@ -31,11 +31,12 @@ function test(
   operator: string,
   wanted: unknown,
   siblings: Record<string, unknown>,
-  step: () => void,
+  step: (steps?: number) => void,
   depth: number,
 ): boolean {
   const flat = values.flatMap((value) => (Array.isArray(value) ? [value, ...value] : [value]));
   const list = Array.isArray(wanted) ? wanted : [];
+  step(flat.length);
   switch (operator) {
     case '$eq':
       return flat.some((value) => same(value, wanted) || (wanted === null && value === undefined));
@@ -57,7 +58,7 @@ function test(
     case '$size':
       return values.some((value) => Array.isArray(value) && value.length === wanted);
     case '$regex':
-      return flat.some((value) => typeof value === 'string' && regexFrom(String(wanted), String(siblings['$options'] ?? '')).test(value));
+      return flat.some((value) => typeof value === 'string' && regexFrom(String(wanted), String(siblings['$options'] ?? '')).test(value, (steps) => step(steps)));
     case '$options':
       return true;
     case '$not':
@@ -71,7 +72,7 @@ function test(
   }
 }
 
-function testAll(values: unknown[], wanted: unknown, step: () => void, depth: number): boolean {
+function testAll(values: unknown[], wanted: unknown, step: (steps?: number) => void, depth: number): boolean {
   step();
   if (typeof wanted === 'object' && wanted !== null && !Array.isArray(wanted) && Object.keys(wanted).some((key) => key.startsWith('$'))) {
     const operators = wanted as Record<string, unknown>;
@@ -81,7 +82,7 @@ function testAll(values: unknown[], wanted: unknown, step: () => void, depth: nu
 }
 
 /** Whether `subject` fulfils a Mongo-style condition. @throws ExpressionError on an unknown operator or more than 10 levels */
-export function matchesQuery(subject: unknown, condition: Record<string, unknown>, step: () => void = () => {}, depth = 0): boolean {
+export function matchesQuery(subject: unknown, condition: Record<string, unknown>, step: (steps?: number) => void = () => {}, depth = 0): boolean {
   if (depth > MAX_DEPTH)
     throw new ExpressionError('LimitExceededError', `A condition may have ${MAX_DEPTH} levels.`, '', { start: 0, end: 0 });
   return Object.entries(condition).every(([key, wanted]) => {

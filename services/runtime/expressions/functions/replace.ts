@@ -1,5 +1,8 @@
 /** replace */
-import { defineFunction, refuse } from '../function.ts';
+import { defineFunction, limitReached, refuse } from '../function.ts';
+import { DEFAULT_LIMITS } from '../limits.ts';
+
+const { maxOutputChars } = DEFAULT_LIMITS;
 
 export const replace = defineFunction({
   name: 'replace',
@@ -13,6 +16,9 @@ export const replace = defineFunction({
   arity: [3, 3],
   apply([text, search, by]) {
     if (typeof text !== 'string' || typeof search !== 'string' || typeof by !== 'string') refuse(replace, 'three texts are expected');
+    // `$&`, "$`" and "$'" may each insert up to the whole text.
+    const inserted = ((by as string).match(/\$[&`']/g)?.length ?? 0) * (text as string).length + (by as string).length;
+    if ((text as string).length + inserted > maxOutputChars) limitReached(`This text would be longer than ${maxOutputChars} characters.`);
     return (text as string).replace(search as string, by as string);
   },
 });

@@ -1,5 +1,6 @@
 /** split */
 import { defineFunction, refuse } from '../function.ts';
+import { DEFAULT_LIMITS } from '../limits.ts';
 
 export const split = defineFunction({
   name: 'split',
@@ -13,7 +14,8 @@ export const split = defineFunction({
   arity: [2, 2],
   apply([text, separator], env) {
     if (typeof text !== 'string' || typeof separator !== 'string') refuse(split, 'two texts are expected');
-    const parts = (text as string).split(separator as string);
+    // One more than allowed tells that there are too many, without making them.
+    const parts = (text as string).split(separator as string, DEFAULT_LIMITS.maxItems + 1);
     env.charge(parts.length);
     return parts;
   },
