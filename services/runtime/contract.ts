@@ -65,4 +65,6 @@ export interface TriggerRow {
 export interface CheckParams {
   workspaceId: string;
   automations: Record<string, JsonObject>;
+  /** App instances about to be saved with them. */
+  imports?: string[];
 }

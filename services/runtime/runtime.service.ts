@@ -145,10 +145,19 @@ const runtime: ServiceSchema<object, any> = {
     check: {
       visibility: 'public',
       identity: 'system',
-      params: { ...WORKSPACE, automations: 'object' },
-      handler(ctx: Call<CheckParams>): { problems: Problem[] } {
-        const { workspaceId, automations } = ctx.params;
-        return { problems: compileWorkspace({ id: workspaceId, revision: 0, automations, imports: {} }).problems };
+      params: { ...WORKSPACE, automations: 'object', imports: 'array|optional' },
+      async handler(this: Self, ctx: Call<CheckParams>): Promise<{ problems: Problem[] }> {
+        const { workspaceId, automations, imports = [] } = ctx.params;
+        // Calls of what the workspace already has are no problem; of a workspace that cannot be loaded only the automations given are judged.
+        const source = await this.runtime.models.find(workspaceId).then(
+          (loaded) => loaded?.root.workspace.source,
+          () => undefined,
+        );
+        const known = {
+          automations: Object.keys(source?.automations ?? {}),
+          imports: [...imports, ...Object.keys(source?.imports ?? {})],
+        };
+        return { problems: compileWorkspace({ id: workspaceId, revision: 0, automations, imports: {} }, { known }).problems };
       },
     },
 

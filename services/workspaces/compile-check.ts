@@ -13,6 +13,7 @@ const MAX_SHOWN = 200;
 
 /**
  * Findings by automation slug.
+ * @param imports app instances about to be saved together with the automations
  * @throws InvalidWorkspaceError when the compiler found errors (`details.problems`), unless `isLenient`
  */
 export async function compileCheck(
@@ -20,10 +21,10 @@ export async function compileCheck(
   ctx: Call<any>,
   workspaceId: string,
   automations: Record<string, JsonObject>,
-  { isLenient = false } = {},
+  { isLenient = false, imports = [] }: { isLenient?: boolean; imports?: string[] } = {},
 ): Promise<Finding[]> {
   if (Object.keys(automations).length === 0) return [];
-  const findings = await ask(self, ctx, workspaceId, automations);
+  const findings = await ask(self, ctx, { workspaceId, automations, imports });
   const errors = findings.filter((finding) => finding.severity === 'error');
   if (errors.length > 0 && !isLenient)
     throw fault('InvalidWorkspaceError', {
@@ -36,9 +37,9 @@ export async function compileCheck(
   return findings.slice(0, MAX_SHOWN);
 }
 
-async function ask(self: Self, ctx: Call<any>, workspaceId: string, automations: Record<string, JsonObject>): Promise<Finding[]> {
+async function ask(self: Self, ctx: Call<any>, asked: object): Promise<Finding[]> {
   try {
-    const answer = await ctx.call<unknown, any>('runtime.check', { workspaceId, automations }, {
+    const answer = await ctx.call<unknown, any>('runtime.check', asked, {
       meta: self.systemMeta(self.identityOf(ctx).correlationId),
       timeout: PATIENCE_MS,
       retries: 0,

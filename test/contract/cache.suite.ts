@@ -148,6 +148,8 @@ export function cacheContract(name: string, open: () => Promise<CacheDriver>, te
           { o: { a: { y: 2 }, b: 1 } },
         ],
         ['replaces when there is nothing to merge', { o: 5 }, [{ type: 'merge', path: ['o'], value: { a: 1 } }], { o: { a: 1 } }],
+        ['leaves an object into which no object is merged', { o: { a: 1 } }, [{ type: 'merge', path: ['o'], value: 5 }], { o: { a: 1 } }],
+        ['merges an object into null, and nothing else', { o: null }, [{ type: 'merge', path: ['o'], value: [1] }], { o: null }],
         ['pushes one element, also a list', { l: [1] }, [{ type: 'push', path: ['l'], value: [2] }], { l: [1, [2]] }],
         ['pushes onto what is no list as onto a new one', { l: 'x' }, [{ type: 'push', path: ['l'], value: 2 }], { l: [2] }],
         ['adds to a number', { n: 1.5 }, [{ type: 'increment', path: ['n'], by: -0.5 }], { n: 1 }],

@@ -4,6 +4,8 @@
  */
 
 import { fault } from '../../mixins/shared/errors.ts';
+import type { PathOperation } from '../../mixins/storage/cache/contract.ts';
+import { applyOperations } from '../../mixins/storage/cache/document.ts';
 import type { Effect, EffectRequest, RunIdentity, World } from '../../services/runtime/interpreter/index.ts';
 
 export interface FakeWorldOptions {
@@ -25,37 +27,6 @@ export interface FakeWorld extends World {
   executed: any[];
   errors: any[];
   http: any[];
-}
-
-function change(before: any, operation: any): unknown {
-  if (operation.type === 'increment') return (typeof before === 'number' ? before : 0) + operation.by;
-  if (operation.type === 'push') return Array.isArray(before) ? [...before, operation.value] : [operation.value];
-  if (operation.type === 'merge') {
-    if (Array.isArray(before)) return before.concat(operation.value);
-    if (before && typeof before === 'object' && typeof operation.value === 'object' && !Array.isArray(operation.value))
-      return { ...before, ...operation.value };
-  }
-  return operation.value;
-}
-
-function apply(document: any, operations: any[]): any {
-  let root = structuredClone(document ?? {});
-  for (const operation of operations) {
-    if (operation.path.length === 0) {
-      root = operation.type === 'delete' ? {} : change(root, operation);
-      continue;
-    }
-    let at = root;
-    for (const key of operation.path.slice(0, -1)) {
-      if (typeof at[key] !== 'object' || at[key] === null) at[key] = {};
-      at = at[key];
-    }
-    const last = operation.path.at(-1);
-    if (operation.type !== 'delete') at[last] = change(at[last], operation);
-    else if (Array.isArray(at)) at.splice(last, 1);
-    else delete at[last];
-  }
-  return root;
 }
 
 export function fakeWorld(options: FakeWorldOptions = {}): FakeWorld {
@@ -92,7 +63,7 @@ export function fakeWorld(options: FakeWorldOptions = {}): FakeWorld {
           return Object.fromEntries(effect.contexts.map((name) => [name, structuredClone(document(name, identity))]));
         case 'context.write': {
           const name = effect.context;
-          const after = apply(document(name, identity), effect.operations);
+          const after = applyOperations(structuredClone(document(name, identity)), effect.operations as PathOperation[]) ?? {};
           contexts[keyOf(name, identity)] = after;
           return structuredClone(after);
         }

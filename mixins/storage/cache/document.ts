@@ -116,8 +116,9 @@ function changed(before: unknown, operation: Exclude<PathOperation, { type: 'del
   if (operation.type !== 'merge')
     throw fault('BadParametersError', { message: `'${(operation as { type: unknown }).type}' is not an operation.` });
   if (Array.isArray(before)) return before.concat(value);
-  // Not Object.assign, which would run a setter named `__proto__`.
-  return isPlainObject(before) && isPlainObject(value) ? { ...before, ...value } : value;
+  if (before !== null && !isPlainObject(before)) return value;
+  // What is no object cannot be merged into one: it stays. Not Object.assign, which would run a setter named `__proto__`.
+  return isPlainObject(value) ? { ...before, ...value } : before;
 }
 
 /** A copy as JSON keeps it: later operations must not change the caller's own value. */

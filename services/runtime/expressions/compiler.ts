@@ -103,9 +103,8 @@ const { maxOutputChars, maxItems } = DEFAULT_LIMITS;
 
 /** Long texts cost steps, and have an end: doubling a text in a loop must not fill the memory. */
 function payForText(made: string, env: Env, text: string, range: Range): void {
-  if (made.length < CHARS_PER_STEP) return;
-  if (made.length > maxOutputChars)
-    throw new ExpressionError('LimitExceededError', `This text would be longer than ${maxOutputChars} characters.`, text, range);
+  const max = env.maxTextChars ?? maxOutputChars;
+  if (made.length > max) throw new ExpressionError('LimitExceededError', `This text would be longer than ${max} characters.`, text, range);
   env.charge(Math.floor(made.length / CHARS_PER_STEP));
 }
 

@@ -37,13 +37,20 @@ export class ExpressionError extends Error {
   readonly text: string;
   /** Without the excerpt. */
   readonly reason: string;
+  /** The name would reach a prototype. */
+  readonly isHostile: boolean;
 
-  constructor(type: ExpressionErrorType, reason: string, text: string, range: Range) {
+  constructor(type: ExpressionErrorType, reason: string, text: string, range: Range, { isHostile = false } = {}) {
     super(text ? `${reason}\n${excerptOf(text, range)}` : reason);
     this.name = type;
     this.type = type;
     this.reason = reason;
     this.range = range;
     this.text = text;
+    this.isHostile = isHostile;
   }
 }
+
+/** A name that no path, key or argument may use. */
+export const refusedName = (name: string, text: string, range: Range): ExpressionError =>
+  new ExpressionError('InvalidVariableNameError', `The name '${name}' may not be used.`, text, range, { isHostile: true });

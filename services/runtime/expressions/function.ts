@@ -11,6 +11,8 @@ export interface Env {
   uuid(): string;
   timezone: string;
   locale: string;
+  /** Characters of a text that is made; the limit of the expression when there is none. */
+  maxTextChars?: number;
   /** Called with a cost; throws when the run's budget is used up. */
   charge(steps: number): void;
 }

@@ -21,6 +21,8 @@ export interface Expression {
   readonly text: string;
   readonly roots: ReadonlySet<string>;
   readonly warnings: Diagnostic[];
+  /** The expression is one literal: always the same value. */
+  readonly literal?: { value: unknown };
   evaluate(scope: Scope, env: Env): unknown;
 }
 
@@ -35,6 +37,7 @@ export function compileExpression(text: string, options: Partial<Limits> = {}): 
     text,
     roots: compilation.roots,
     warnings: parser.warnings,
+    ...(node.type === 'literal' ? { literal: { value: node.value } } : {}),
     evaluate(scope, env) {
       env.charge(cost);
       return inner(scope, env);

@@ -10,7 +10,7 @@
  * The same class reads templates, whose holes are these expressions and paths (template.ts).
  */
 import type { BinaryOperator, Node, Segment } from './ast.ts';
-import { type Diagnostic, ExpressionError, type ExpressionErrorType, excerptOf, type Range } from './errors.ts';
+import { type Diagnostic, ExpressionError, type ExpressionErrorType, excerptOf, type Range, refusedName } from './errors.ts';
 import type { Limits } from './limits.ts';
 import { LEVELS, NEGATED, SYMBOLS, WORDS } from './operators.ts';
 import { delimited } from './regex.ts';
@@ -421,7 +421,7 @@ export class Parser {
   }
 
   private assertHarmless(key: string, start: number): void {
-    if (isHostile(key)) this.fail(`The name '${key}' may not be used.`, { start, end: start + key.length }, 'InvalidVariableNameError');
+    if (isHostile(key)) throw refusedName(key, this.text, { start, end: start + key.length });
   }
 
   /** `{{ path }}` at the cursor. */

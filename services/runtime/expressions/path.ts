@@ -1,6 +1,6 @@
 /** path — names that are written to: `cart.lines[]`, `session.cache[{{key}}]`, `bag.{{item.id}}`, `reply.headers.Content-Type`. */
 import { type Compilation, compileNode, compileSegment, type Evaluate, type Scope } from './compiler.ts';
-import { ExpressionError } from './errors.ts';
+import { ExpressionError, refusedName } from './errors.ts';
 import type { Env } from './function.ts';
 import { DEFAULT_LIMITS, type Limits } from './limits.ts';
 import { Parser } from './parser.ts';
@@ -51,13 +51,9 @@ export function compilePath(name: string, options: Partial<Limits> = {}): PathTe
           continue;
         }
         const key = toKey(step(scope, env));
-        if (key === '' || isHostile(key))
-          throw new ExpressionError(
-            'InvalidVariableNameError',
-            key ? `The name '${key}' may not be used.` : 'A computed part of this name is empty.',
-            name,
-            { start: 0, end: name.length },
-          );
+        const whole = { start: 0, end: name.length };
+        if (isHostile(key)) throw refusedName(key, name, whole);
+        if (key === '') throw new ExpressionError('InvalidVariableNameError', 'A computed part of this name is empty.', name, whole);
         keys.push(toSegment(key));
       }
       if (isIndirect && typeof keys[0] === 'string' && /[.[]/.test(keys[0])) return [...(compilePath(keys[0], options).fixed ?? keys)];

@@ -4,7 +4,7 @@
  */
 import type { Node } from './ast.ts';
 import { type Compilation, compileNode, type Evaluate, type Scope, sizeOf } from './compiler.ts';
-import { type Diagnostic, ExpressionError } from './errors.ts';
+import { type Diagnostic, ExpressionError, refusedName } from './errors.ts';
 import type { Env } from './function.ts';
 import { CHARS_PER_STEP, DEFAULT_LIMITS, type Limits } from './limits.ts';
 import { Parser } from './parser.ts';
@@ -90,8 +90,7 @@ function compileValue(value: unknown, work: Work, depth: number): Part {
 }
 
 function compileKey(key: string, work: Work): Part {
-  if (isHostile(key))
-    throw new ExpressionError('InvalidVariableNameError', `The name '${key}' may not be used.`, key, { start: 0, end: key.length });
+  if (isHostile(key)) throw refusedName(key, key, { start: 0, end: key.length });
   return compileText(key, work);
 }
 
@@ -111,8 +110,7 @@ function compileObject(value: Record<string, unknown>, work: Work, depth: number
     const made: Record<string, unknown> = {};
     for (const { key, computedKey, fixed, computed } of entries) {
       const name = computedKey ? toText(computedKey(scope, env)) : key;
-      if (computedKey && isHostile(name))
-        throw new ExpressionError('InvalidVariableNameError', `The name '${name}' may not be used.`, key, { start: 0, end: key.length });
+      if (computedKey && isHostile(name)) throw refusedName(name, key, { start: 0, end: key.length });
       made[name] = computed === null ? fixed : computed(scope, env);
     }
     return made;
@@ -186,6 +184,7 @@ function compileText(text: string, work: Work): Part {
   }
   const { maxOutputChars } = work.limits;
   return (scope, env) => {
+    const max = env.maxTextChars ?? maxOutputChars;
     let made = '';
     for (const part of parts) {
       if (typeof part === 'string') made += part;
@@ -193,13 +192,11 @@ function compileText(text: string, work: Work): Part {
         const value = part.evaluate(scope, env);
         made += value === undefined && leaveUndefined && part.isVariable ? part.source : toText(value);
       }
-      if (made.length > maxOutputChars)
-        throw new ExpressionError(
-          'LimitExceededError',
-          `This text would be longer than ${maxOutputChars} characters.`,
-          text.slice(0, 200),
-          { start: 0, end: 1 },
-        );
+      if (made.length > max)
+        throw new ExpressionError('LimitExceededError', `This text would be longer than ${max} characters.`, text.slice(0, 200), {
+          start: 0,
+          end: 1,
+        });
     }
     env.charge(1 + Math.floor(made.length / CHARS_PER_STEP));
     return made;

@@ -5,7 +5,7 @@ import type { PathTemplate } from '../expressions/index.ts';
 import { CONTEXT_NAMES, type ContextName, type ContextOperation, type Effect, isLiveStream } from './effects.ts';
 import { BIT, type Frame, maskOf } from './frame.ts';
 import type { MaybeAsync } from './signals.ts';
-import { copy, type LocalOperation, writeLocal } from './writes.ts';
+import { assertPlace, cannotHold, copyFor, type LocalOperation, meterOf, writeLocal } from './writes.ts';
 
 export type WriteType = 'replace' | 'merge' | 'push';
 const isContext = (name: unknown): name is ContextName => CONTEXT_NAMES.includes(name as ContextName);
@@ -30,11 +30,9 @@ function assertContainer(document: JsonObject, path: (string | number)[], name: 
   for (let n = 1; n < path.length; n++) {
     const value = readPath(document, path.slice(0, n));
     if (value === undefined || value === null) return;
-    if (typeof value !== 'object')
-      throw fault('InvalidInstructionError', {
-        message: `Invalid set instruction: '${[name, ...path.slice(0, n)].join('.')}' is a ${typeof value} and cannot hold '${String(path[n])}'.`,
-        data: { variable: [name, ...path].join('.') },
-      });
+    const variable = [name, ...path.slice(0, n)].join('.');
+    if (typeof value !== 'object') throw cannotHold(variable, value, path[n] as string | number, [name, ...path].join('.'));
+    if (Array.isArray(value)) assertPlace(value, path[n] as string | number, variable);
   }
 }
 
@@ -49,10 +47,11 @@ export function assign(
 ): MaybeAsync<void> {
   const [root, ...rest] = keys as [string, ...(string | number)[]];
   if (root === '$http' && rest.length === 0 && Object.hasOwn(frame.locals, '$http')) return answerHttp(frame, given);
-  const operation = localOperation(type, append, copy(given));
+  const operation = localOperation(type, append, copyFor(frame, given));
   if (isContext(root)) return writeContext(frame, root, rest, operation, lifespanS);
   if (root === 'config') return writeConfig(frame, rest, operation);
-  writeLocal(frame.locals, keys, operation);
+  if (rest.length > 0 || operation.type !== 'replace') frame.protect(root);
+  writeLocal(frame.locals, keys, operation, meterOf(frame.run.budget));
 }
 
 async function answerHttp(frame: Frame, given: unknown): Promise<void> {
@@ -74,8 +73,9 @@ async function writeContext(
     throw fault('InvalidInstructionError', { message: 'A stream cannot be kept in a context.' });
   if (operation.type !== 'delete' && path.length === 1 && path[0] === 'id' && (name === 'user' || name === 'session')) {
     const value = (operation as { value: unknown }).value;
-    if (typeof value !== 'string' || value === '') throw fault('InvalidInstructionError', { message: `${name}.id must be a text.` });
-    return frame.switchIdentity(`${name}.id`, value);
+    if ((typeof value !== 'string' && typeof value !== 'number') || value === '')
+      throw fault('InvalidInstructionError', { message: `Invalid set instruction: ${name}.id must be a text.` });
+    return frame.switchIdentity(`${name}.id`, String(value));
   }
   if (path.length === 0 && operation.type === 'replace' && !isPlainObject(operation.value))
     throw fault('InvalidInstructionError', { message: `Invalid set instruction: '${name}' must stay an object.` });
@@ -88,7 +88,7 @@ async function writeContext(
 
 /** Own automation sees it at once; in an app instance it is kept in the instance's configuration too. */
 async function writeConfig(frame: Frame, path: (string | number)[], operation: LocalOperation): Promise<void> {
-  const holder: JsonObject = { config: copy(frame.config) };
+  const holder: JsonObject = { config: copyFor(frame, frame.config) };
   writeLocal(holder, ['config', ...path], operation);
   frame.changeConfig(isPlainObject(holder.config) ? holder.config : {});
   if (frame.model.instance === '') return;
@@ -100,7 +100,10 @@ export async function remove(frame: Frame, keys: (string | number)[]): Promise<v
   if (isContext(root)) {
     await frame.write(root, [{ type: 'delete', path: rest }]);
   } else if (root === 'config') await writeConfig(frame, rest, { type: 'delete' });
-  else writeLocal(frame.locals, keys, { type: 'delete' });
+  else {
+    if (rest.length > 0) frame.protect(root);
+    writeLocal(frame.locals, keys, { type: 'delete' });
+  }
 }
 
 /** `global.n = global.n + by` as one atomic step; falls back to replacing when either side is no number. */

@@ -3,31 +3,36 @@
  * What cannot be understood becomes a warning here and throws its named error when a run reaches it; only the structural faults of
  * `structureOf` are errors.
  */
+import { fault, isFault } from '../../../mixins/shared/errors.ts';
 import { isHostileName, isPlainObject, type JsonObject } from '../../../mixins/shared/json.ts';
 import {
   compileExpression,
   compilePath,
   compileTemplate,
   type Diagnostic,
+  type Env,
   type Expression,
   ExpressionError,
-  nearest,
   type PathTemplate,
+  type Scope,
   type Template,
 } from '../expressions/index.ts';
 import { assign, pathMask } from './assign.ts';
+import { checkArguments } from './check-arguments.ts';
 import { fromExpressionError } from './faults.ts';
 import { type Frame, maskOf } from './frame.ts';
 import type { Block, CompileContext, Engine, Executable } from './instruction.ts';
 import { callInstruction } from './instructions/call.ts';
 import { instructions } from './instructions/index.ts';
 import type { AutomationTriggers, CompiledAutomation, CompiledWorkspace, Problem, WorkspaceSource } from './model.ts';
-import { positionIn } from './positions.ts';
+import { pathOf } from './positions.ts';
+import { type Call, checkCalls, type KnownNames, placeProblems, structureOf } from './problems.ts';
 import { argumentsCheck, markedPaths } from './schemas.ts';
 
 export interface CompileOptions {
   /** YAML text by file (`automations/hello.yml`): problems then carry line and column. */
   texts?: Record<string, string>;
+  known?: KnownNames;
 }
 
 /** What the interpreter finds in CompiledAutomation.body. */
@@ -40,8 +45,19 @@ export interface CompiledBody {
 interface Work {
   engine: Engine;
   problems: Problem[];
-  calls: { slug: string; path: string }[];
+  calls: Call[];
+  /** Blocks within blocks. */
+  depth: number;
 }
+
+/** Blocks within blocks; what runs recurses as deep. */
+const MAX_BLOCK_DEPTH = 100;
+
+const NO_SCOPE: Scope = { get: () => undefined };
+const NO_ENV = {} as Env;
+
+/** Last key of an instruction's place: its name. */
+const nameOf = (path: string): string => path.slice(path.lastIndexOf('.') + 1);
 
 const NOTHING: Expression = { text: '', roots: new Set(), warnings: [], evaluate: () => undefined };
 
@@ -73,20 +89,37 @@ class Context implements CompileContext {
   }
 
   private note(diagnostics: Diagnostic[], suffix: string): void {
-    for (const { code, message, excerpt } of diagnostics)
-      this.problems.push({ severity: 'warning', code, message, place: { path: this.at(suffix) }, ...(excerpt ? { excerpt } : {}) });
+    for (const { code, message, excerpt, keys = [], range } of diagnostics)
+      this.problems.push({
+        severity: 'warning',
+        code,
+        message,
+        place: { path: `${this.at(suffix)}${pathOf(keys)}` },
+        ...(excerpt ? { excerpt } : {}),
+        range,
+      });
+  }
+
+  private noteFault(found: ExpressionError, suffix: string, keys: (string | number)[] = []): void {
+    const [, ...excerpt] = found.message.split('\n');
+    this.note(
+      [
+        {
+          severity: 'warning',
+          code: found.type,
+          message: found.reason,
+          keys,
+          range: found.range,
+          ...(excerpt.length ? { excerpt: excerpt.join('\n') } : {}),
+        },
+      ],
+      suffix,
+    );
   }
 
   private broken(error: unknown, suffix: string): Expression & { isConstant: false } {
     const found = quietly(error);
-    const [, ...excerpt] = found.message.split('\n');
-    this.problems.push({
-      severity: 'warning',
-      code: found.type,
-      message: found.reason,
-      place: { path: this.at(suffix) },
-      ...(excerpt.length ? { excerpt: excerpt.join('\n') } : {}),
-    });
+    this.noteFault(found, suffix);
     return {
       ...NOTHING,
       isConstant: false,
@@ -97,13 +130,9 @@ class Context implements CompileContext {
   }
 
   template(value: unknown, suffix = ''): Template {
-    try {
-      const template = compileTemplate(value);
-      this.note(template.warnings, suffix);
-      return template;
-    } catch (error) {
-      return this.broken(error, suffix);
-    }
+    const template = compileTemplate(value, { onFault: (error, keys) => this.noteFault(error, suffix, keys) });
+    this.note(template.warnings, suffix);
+    return template;
   }
 
   condition(text: string, suffix: string): Expression {
@@ -117,13 +146,36 @@ class Context implements CompileContext {
   }
 
   name(value: unknown, suffix: string): PathTemplate {
+    const refusing = (evaluate: () => never): PathTemplate => ({ evaluate, append: false, roots: new Set(), root: null, fixed: null });
+    if (typeof value !== 'string' || value === '') {
+      const found = value === null ? 'null' : value === '' ? 'an empty text' : typeof value;
+      const message = `The name of a variable is expected, not ${found}.`;
+      this.warn('InvalidInstructionError', message, suffix);
+      return refusing(() => {
+        throw fault('InvalidInstructionError', { message: `Invalid ${nameOf(this.path)} instruction: ${message}` });
+      });
+    }
     try {
-      if (typeof value !== 'string' || value === '')
-        throw new ExpressionError('InvalidVariableNameError', 'The name of a variable is expected.', '', { start: 0, end: 0 });
-      return compilePath(value);
+      const path = compilePath(value);
+      return path.fixed ? path : { ...path, evaluate: (scope, env) => this.harmless(() => path.evaluate(scope, env)) };
     } catch (error) {
       const { evaluate } = this.broken(error, suffix);
-      return { evaluate: evaluate as () => never, append: false, roots: new Set(), root: null, fixed: null };
+      return refusing(() => this.harmless(() => evaluate(NO_SCOPE, NO_ENV) as never));
+    }
+  }
+
+  /** A hostile name is no place to write to: the instruction is at fault, not the spelling of the name. */
+  private harmless<T>(evaluate: () => T): T {
+    try {
+      return evaluate();
+    } catch (error) {
+      const found = isFault(error) ? error.cause : error;
+      if (!(found instanceof ExpressionError) || !found.isHostile) throw error;
+      throw fault('InvalidInstructionError', {
+        message: `Invalid ${nameOf(this.path)} instruction: ${found.reason}`,
+        data: { variable: found.text.slice(0, 1000) },
+        cause: error,
+      });
     }
   }
 
@@ -133,10 +185,23 @@ class Context implements CompileContext {
       this.warn('InvalidBlock', `A list of instructions is expected, not ${typeof value}.`, suffix);
       return { items: [], deepMask: 0 };
     }
+    if (this.work.depth >= MAX_BLOCK_DEPTH) return this.tooDeep(suffix);
+    this.work.depth++;
     const items = value.flatMap((item, index) => compileInstruction(item, `${this.at(suffix)}[${index}]`, this.work) ?? []);
+    this.work.depth--;
+    if (!suffix && nameOf(this.path) === 'all') return { items, deepMask: items.reduce((mask, { deepMask }) => mask | deepMask, 0) };
     const end = value.findIndex((item) => isPlainObject(item) && Object.keys(item)[0] === 'break');
     if (end >= 0 && end < value.length - 1) this.warn('Unreachable', 'What follows a break is never reached.', `${suffix}[${end + 1}]`);
     return { items, deepMask: items.reduce((mask, { deepMask }) => mask | deepMask, 0) };
+  }
+
+  private tooDeep(suffix: string): Block {
+    const message = `Blocks may be nested ${MAX_BLOCK_DEPTH} times.`;
+    this.warn('LimitExceededError', message, suffix);
+    const run = () => {
+      throw fault('LimitExceededError', { message, data: { limit: 'maxBlockDepth', max: MAX_BLOCK_DEPTH } });
+    };
+    return { items: [{ mask: 0, deepMask: 0, path: this.at(suffix), run }], deepMask: 0 };
   }
 
   assign(output: unknown): ReturnType<CompileContext['assign']> {
@@ -157,9 +222,24 @@ class Context implements CompileContext {
     );
   }
 
+  /** A call of an automation by its name, to be looked up when all are known. */
   calls(slug: string): void {
     this.work.calls.push({ slug, path: this.path });
   }
+}
+
+/** `- emit:` alone is an error of the run, not of the file. */
+function withoutPayload(context: Context, name: string): Executable {
+  const message = `Invalid ${name} instruction : undefined or null payload`;
+  context.warn('InvalidInstructionError', message);
+  return {
+    mask: 0,
+    deepMask: 0,
+    path: context.path,
+    run() {
+      throw fault('InvalidInstructionError', { message });
+    },
+  };
 }
 
 function compileInstruction(item: unknown, path: string, work: Work): Executable | null {
@@ -179,10 +259,20 @@ function compileInstruction(item: unknown, path: string, work: Work): Executable
   const context = new Context(work, `${path}.${name}`);
   if (others.length) context.warn('IgnoredKeys', `Only '${name}' is executed here; '${others.join("', '")}' beside it is ignored.`);
   if (isHostileName(name)) {
-    context.warn('InvalidInstructionError', `The name '${name}' may not be used.`);
-    return null;
+    const message = `The name '${name}' may not be used.`;
+    context.warn('InvalidInstructionError', message);
+    return {
+      mask: 0,
+      deepMask: 0,
+      path: context.path,
+      run() {
+        throw fault('InvalidInstructionError', { message });
+      },
+    };
   }
   const definition = instructions.get(name);
+  if (definition && !definition.takesNothing && (item[name] === null || item[name] === undefined)) return withoutPayload(context, name);
+  if (definition) checkArguments(item[name], definition, context);
   const compiled = definition ? definition.compile(item[name], context) : callInstruction(name, item[name], context);
   if (!definition) context.calls(name);
   const mask = compiled.mask ?? 0;
@@ -204,32 +294,14 @@ function triggersOf(slug: string, when: unknown): AutomationTriggers {
   };
 }
 
-/** The faults that refuse a save (newer.md 2.12). */
-export function structureOf(slug: string, automation: unknown): Problem[] {
-  const error = (code: string, message: string, at = ''): Problem => ({
-    severity: 'error',
-    code,
-    message,
-    place: { path: `automations.${slug}${at}` },
-  });
-  if (!isPlainObject(automation)) return [error('InvalidAutomation', 'An automation is an object.')];
-  const problems: Problem[] = [];
-  if (automation.name === undefined || automation.name === null || automation.name === '')
-    problems.push(error('MissingName', "'name' is required."));
-  if (automation.do === undefined) problems.push(error('MissingDo', "'do' is required; it may be an empty list."));
-  else if (automation.do !== null && !Array.isArray(automation.do))
-    problems.push(error('InvalidDo', "'do' must be a list of instructions.", '.do'));
-  return problems;
-}
-
 export function compileAutomation(
   slug: string,
   automation: JsonObject,
   engine: Engine,
   problems: Problem[],
-  calls: Work['calls'] = [],
+  calls: Call[] = [],
 ): CompiledAutomation {
-  const work: Work = { engine, problems, calls };
+  const work: Work = { engine, problems, calls, depth: 0 };
   const context = new Context(work, `automations.${slug}`);
   problems.push(...structureOf(slug, automation));
   const block = Array.isArray(automation.do) ? context.block(automation.do, 'do') : { items: [], deepMask: 0 };
@@ -255,44 +327,16 @@ export function compileAutomation(
   };
 }
 
-/** Calls of automations that do not exist, with the name that was probably meant. */
-function checkCalls(calls: Work['calls'], source: WorkspaceSource, problems: Problem[]): void {
-  const slugs = Object.keys(source.automations);
-  const known = new Set(slugs);
-  for (const { slug, path } of calls) {
-    if (known.has(slug) || slug.includes('{{')) continue;
-    const dot = slug.indexOf('.');
-    const instance = dot < 0 ? '' : slug.slice(0, dot);
-    if (instance && Object.hasOwn(source.imports ?? {}, instance)) continue;
-    const meant = instance ? nearest(instance, Object.keys(source.imports ?? {})) : nearest(slug, [...slugs, ...instructions.keys()]);
-    problems.push({
-      severity: 'warning',
-      code: 'UnknownAutomation',
-      message: instance ? `There is no app instance '${instance}'.` : `There is no instruction or automation '${slug}'.`,
-      place: { path },
-      ...(meant ? { suggestion: `Did you mean '${meant}'?` } : {}),
-    });
-  }
-}
-
 /** @param engine given by the interpreter: compiled instructions call back into it */
-export function compileWith(engine: Engine, source: WorkspaceSource, { texts = {} }: CompileOptions = {}): CompiledWorkspace {
+export function compileWith(engine: Engine, source: WorkspaceSource, { texts = {}, known }: CompileOptions = {}): CompiledWorkspace {
   const problems: Problem[] = [];
-  const calls: Work['calls'] = [];
+  const calls: Call[] = [];
   const automations = new Map<string, CompiledAutomation>();
   for (const [slug, automation] of Object.entries(source.automations ?? {})) {
     if (isHostileName(slug)) continue;
     automations.set(slug, compileAutomation(slug, isPlainObject(automation) ? automation : {}, engine, problems, calls));
   }
-  checkCalls(calls, source, problems);
-  for (const problem of problems) {
-    const slug = Object.keys(source.automations).find(
-      (candidate) => problem.place.path === `automations.${candidate}` || problem.place.path.startsWith(`automations.${candidate}.`),
-    );
-    const file = slug && `automations/${slug}.yml`;
-    const text = file && texts[file];
-    if (file) problem.place.file = file;
-    if (text) Object.assign(problem.place, positionIn(text, problem.place.path.slice(`automations.${slug}`.length)));
-  }
+  checkCalls(calls, source, problems, known);
+  placeProblems(problems, source, texts);
   return { source, automations, problems };
 }

@@ -17,6 +17,7 @@ import {
 import type { RunModel } from './index.ts';
 import type { Budget } from './limits.ts';
 import type { CompiledAutomation } from './model.ts';
+import { copyFor } from './writes.ts';
 
 /** Bit of each context in a mask. */
 export const BIT: Record<ContextName, number> = { global: 1, user: 2, session: 4, socket: 8, run: 16 };
@@ -53,6 +54,9 @@ export interface Branch {
   next: number;
 }
 
+/** Effects that only let time pass. */
+const PAUSES = new Set<Effect['type']>(['wait', 'sleep', 'throttle']);
+
 export type Locals = Record<string, unknown>;
 
 export interface FrameOptions {
@@ -80,6 +84,8 @@ export class Frame implements Scope {
   /** `config` as this automation has changed it. */
   private ownConfig: { value: JsonObject | null };
   private throttled: { ms: number };
+  /** The payload as the executed event shows it; shares values with the variables until they are changed in place. */
+  private given: { payload: JsonObject | null };
 
   constructor(options: FrameOptions, from?: Frame) {
     this.run = options.run;
@@ -92,6 +98,7 @@ export class Frame implements Scope {
     this.runFields = options.runFields;
     this.ownConfig = from?.ownConfig ?? { value: null };
     this.throttled = from?.throttled ?? { ms: 0 };
+    this.given = from?.given ?? { payload: null };
   }
 
   /** The same automation in a branch of its own. Shares the variables, unless it gets names of its own. */
@@ -134,9 +141,29 @@ export class Frame implements Scope {
 
   async perform(effect: Effect): Promise<unknown> {
     const key = `${this.branch.prefix}${this.branch.next++}`;
-    const result = await this.run.world.perform({ key, effect, frame: this.place });
-    this.run.budget.rested();
+    const { budget, world } = this.run;
+    const isPause = PAUSES.has(effect.type);
+    if (isPause) budget.beginWait();
+    let result: unknown;
+    try {
+      result = await world.perform({ key, effect, frame: this.place });
+    } finally {
+      if (isPause) budget.endWait();
+    }
+    // The last word of a run that has used up its time.
+    if (effect.type !== 'executed') budget.rested();
     return result;
+  }
+
+  keepAsGiven(payload: JsonObject): void {
+    this.given.payload = payload;
+  }
+
+  /** Before the variable `root` is changed in place: the payload that is reported keeps its own copy. */
+  protect(root: string): void {
+    const { payload } = this.given;
+    if (payload && Object.hasOwn(payload, root) && payload[root] === this.locals[root] && typeof payload[root] === 'object')
+      payload[root] = copyFor(this, payload[root]);
   }
 
   /** Takes tokens of the workspace's bucket, sleeping when there are none. */

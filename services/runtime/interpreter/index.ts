@@ -44,6 +44,8 @@ export interface RunInput {
   limits?: Partial<RunLimits>;
   timezone?: string;
   locale?: string;
+  /** Milliseconds, for measuring budgets only: no value depends on it. */
+  clock?: () => number;
 }
 
 export interface RunLimits {
@@ -51,14 +53,18 @@ export interface RunLimits {
   maxDepth: number;
   /** Instructions and evaluation steps of one run. */
   maxSteps: number;
-  /** Milliseconds of work between effects, waits not counted. */
+  /** Milliseconds of computing without a pause. */
   maxBusyMs: number;
+  /** Milliseconds of the run in memory, from its start; waits and pauses are not counted. */
+  maxWallMs: number;
   /** Turns of one loop. */
   maxTurns: number;
   /** Bytes of an automation's output. */
   maxOutputBytes: number;
   /** Characters a template may produce. */
   maxTemplateChars: number;
+  /** Texts, numbers, lists and objects that one variable may hold, counted together. */
+  maxValueNodes: number;
   /** Milliseconds of computing before the interpreter lets the event loop breathe. */
   sliceMs: number;
 }
@@ -74,7 +80,8 @@ export interface RunResult {
 /** Runs to the end. @throws the fault that ended the run, with `data.place` and, for events, the innermost frame */
 export type RunAutomation = (input: RunInput) => Promise<RunResult>;
 
-export { structureOf } from './compile.ts';
+export type { CompileOptions } from './compile.ts';
 export { instructions } from './instructions/index.ts';
 export { compileWorkspace, runAutomation } from './interpreter.ts';
 export { DEFAULT_RUN_LIMITS } from './limits.ts';
+export { structureOf } from './problems.ts';

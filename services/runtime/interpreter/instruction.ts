@@ -49,6 +49,8 @@ export interface CompileContext {
   /** Instruction that answers with `output`. */
   assign(output: unknown): ((frame: Frame, value: unknown) => MaybeAsync<void>) & { mask: number };
   warn(code: string, message: string, at?: string, suggestion?: string): void;
+  /** Notes that the automation of this name is called. */
+  calls(slug: string): void;
   problems: Problem[];
 }
 
@@ -70,6 +72,8 @@ export interface InstructionDefinition {
   summary: string;
   schema: ArgumentSchema;
   examples: { title: string; source: string }[];
+  /** `- name:` alone is complete. */
+  takesNothing?: boolean;
   /** Known to be missing arguments are problems, never exceptions: a broken instruction compiles to one that throws its error. */
   compile(args: any, context: CompileContext): { mask?: number; deepMask?: number; run(frame: Frame): MaybeAsync<Outcome> };
 }

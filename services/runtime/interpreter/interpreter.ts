@@ -13,7 +13,7 @@ import type { Block, CallRequest, Engine, Executable } from './instruction.ts';
 import { Budget } from './limits.ts';
 import type { CompiledAutomation, CompiledWorkspace, WorkspaceSource } from './model.ts';
 import { isPromise, type MaybeAsync, type Outcome } from './signals.ts';
-import { copy } from './writes.ts';
+import { copy, copyFor, meterOf } from './writes.ts';
 
 /** Executes a block: without a promise as long as nothing has to be waited for. */
 function runBlock(block: Block, frame: Frame): MaybeAsync<Outcome> {
@@ -127,7 +127,9 @@ async function execute({
     depth: depth + 1,
     runFields: runFieldsOf(model, trigger),
   });
+  // What the executed event shows: what was given, whatever the automation does to its variables.
   const reported = { ...payload };
+  frame.keepAsGiven(reported);
   const report = (more: Partial<ExecutedReport>): ExecutedReport => ({
     slug: automation.slug,
     payload: reported,
@@ -201,7 +203,16 @@ const engine: Engine = {
     const trigger: TriggerInfo = { type: 'automation', value: instance ? `${instance}.${frame.automation.slug}` : frame.automation.slug };
     // A switch of identity in the callee stays there; what it writes to the contexts is seen here.
     const view = { current: frame.view.current };
-    return execute({ run: frame.run, model, automation, payload: copy(args), trigger, view, branch: frame.branch, depth: frame.depth });
+    return execute({
+      run: frame.run,
+      model,
+      automation,
+      payload: copyFor(frame, args),
+      trigger,
+      view,
+      branch: frame.branch,
+      depth: frame.depth,
+    });
   },
 };
 
@@ -211,7 +222,7 @@ export const compileWorkspace = (source: WorkspaceSource, options?: CompileOptio
 /** Runs one automation to its end. @throws the fault that ended it */
 export async function runAutomation(input: RunInput): Promise<RunResult> {
   const { world, model, automation, trigger, identity, branch } = input;
-  const budget = new Budget(input.limits ?? {}, world.signal);
+  const budget = new Budget(input.limits ?? {}, world.signal, input.clock);
   const { depth, ...known } = input.run;
   const run: RunState = {
     world,
@@ -222,6 +233,7 @@ export async function runAutomation(input: RunInput): Promise<RunResult> {
       uuid: () => world.uuid(),
       timezone: input.timezone ?? 'UTC',
       locale: input.locale ?? 'en',
+      maxTextChars: budget.limits.maxTemplateChars,
       charge: budget.charge,
     },
     shared: { global: null, socket: null, run: null },
@@ -232,7 +244,7 @@ export async function runAutomation(input: RunInput): Promise<RunResult> {
     run,
     model,
     automation,
-    payload: isPlainObject(input.payload) ? copy(input.payload) : {},
+    payload: isPlainObject(input.payload) ? copy(input.payload, meterOf(budget)) : {},
     trigger,
     view: { current: { identity, user: null, session: null } },
     branch: { prefix: branch ? `${branch}.` : '', next: 0 },

@@ -22,6 +22,8 @@ export interface Problem {
   place: Place;
   /** Lines with a caret under the fault. */
   excerpt?: string;
+  /** Of the fault in the text that stands at the place. */
+  range?: { start: number; end: number };
   suggestion?: string;
 }
 

@@ -37,7 +37,8 @@ export async function importInto(
   const automations = Object.fromEntries(
     parsed.objects.flatMap(({ kind, slug, value }) => (kind === 'automations' ? [[slug, value]] : [])),
   );
-  const warnings = await compileCheck(self, ctx, workspaceId, automations, { isLenient: true });
+  const imports = parsed.objects.flatMap(({ kind, slug }) => (kind === 'imports' ? [slug] : []));
+  const warnings = await compileCheck(self, ctx, workspaceId, automations, { isLenient: true, imports });
 
   const { result } = await self.store.change(workspaceId, self.author(ctx), async (draft) => {
     assertUnlocked(draft.row.writeLock);

@@ -58,7 +58,10 @@ function test(
     case '$size':
       return values.some((value) => Array.isArray(value) && value.length === wanted);
     case '$regex':
-      return flat.some((value) => typeof value === 'string' && regexFrom(String(wanted), String(siblings['$options'] ?? '')).test(value, (steps) => step(steps)));
+      return flat.some(
+        (value) =>
+          typeof value === 'string' && regexFrom(String(wanted), String(siblings['$options'] ?? '')).test(value, (steps) => step(steps)),
+      );
     case '$options':
       return true;
     case '$not':
@@ -82,7 +85,12 @@ function testAll(values: unknown[], wanted: unknown, step: (steps?: number) => v
 }
 
 /** Whether `subject` fulfils a Mongo-style condition. @throws ExpressionError on an unknown operator or more than 10 levels */
-export function matchesQuery(subject: unknown, condition: Record<string, unknown>, step: (steps?: number) => void = () => {}, depth = 0): boolean {
+export function matchesQuery(
+  subject: unknown,
+  condition: Record<string, unknown>,
+  step: (steps?: number) => void = () => {},
+  depth = 0,
+): boolean {
   if (depth > MAX_DEPTH)
     throw new ExpressionError('LimitExceededError', `A condition may have ${MAX_DEPTH} levels.`, '', { start: 0, end: 0 });
   return Object.entries(condition).every(([key, wanted]) => {

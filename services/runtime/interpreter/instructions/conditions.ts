@@ -1,7 +1,8 @@
 /** conditions — the first branch whose condition holds. */
 import { isPlainObject } from '../../../../mixins/shared/json.ts';
+import type { Expression } from '../../expressions/index.ts';
 import { maskOf } from '../frame.ts';
-import { defineInstruction } from '../instruction.ts';
+import { type CompileContext, defineInstruction } from '../instruction.ts';
 import type { MaybeAsync, Outcome } from '../signals.ts';
 
 export const conditions = defineInstruction({
@@ -25,6 +26,7 @@ export const conditions = defineInstruction({
         block: context.block(block, `[${JSON.stringify(text)}]`),
       }));
     const otherwise = entries.filter(([text]) => text === 'default').map(([, block]) => context.block(block, 'default'))[0];
+    warnOfConstants(branches, context);
     let mask = 0;
     let deepMask = otherwise?.deepMask ?? 0;
     for (const { condition, block } of branches) {
@@ -42,3 +44,21 @@ export const conditions = defineInstruction({
     };
   },
 });
+
+/** A condition that is one literal decides the same each time: mostly a variable without its braces. */
+function warnOfConstants(branches: { condition: Expression }[], context: CompileContext): void {
+  for (const [index, { condition }] of branches.entries()) {
+    if (!condition.literal) continue;
+    const at = `[${JSON.stringify(condition.text)}]`;
+    const isTrue = Boolean(condition.literal.value);
+    const isName = typeof condition.literal.value === 'string' && /^[A-Za-z_]\w*$/.test(condition.text.trim());
+    context.warn(
+      'ConstantCondition',
+      isTrue
+        ? `This condition is always true${index < branches.length - 1 ? ': those after it are never tried' : ''}.`
+        : 'This condition is never true: its block is unreachable.',
+      at,
+      isName ? `Did you mean '{{${condition.text.trim()}}}'?` : undefined,
+    );
+  }
+}

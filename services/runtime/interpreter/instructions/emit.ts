@@ -27,6 +27,8 @@ export const emit = defineSimple({
         type: 'object',
         properties: { persist: { type: 'boolean', default: true }, aggPayload: { type: 'boolean' }, async: { type: 'boolean' } },
       },
+      private: { type: 'boolean', description: 'Of the editor; ignored.' },
+      autocomplete: { description: 'Of the editor; ignored.' },
       output: withOutput,
     },
     { required: ['event'] },

@@ -6,7 +6,7 @@ import { isLiveStream, type LiveStream } from '../effects.ts';
 import { type Frame, type Locals, maskOf } from '../frame.ts';
 import { type Block, defineInstruction, object } from '../instruction.ts';
 import { isPromise, type MaybeAsync, type Outcome } from '../signals.ts';
-import { copy } from '../writes.ts';
+import { copyFor } from '../writes.ts';
 
 /** Turns paid for at once from the workspace's bucket. */
 const TURNS_PER_TOKEN_CALL = 500;
@@ -15,6 +15,19 @@ interface Loop {
   block: Block;
   engine: { block(block: Block, frame: Frame): MaybeAsync<Outcome> };
   until: { template: Template; condition: Expression | null } | null;
+  /** Ends the loop after the turn in which it is true. */
+  stop: Expression | null;
+}
+
+/** What `until` means in this run: a count of turns, or a condition. */
+function untilOf({ until }: Loop, frame: Frame, hasItems: boolean): { until: number; stop: Expression | null } {
+  if (!until) return { until: Number.NaN, stop: null };
+  const value = until.template.evaluate(frame, frame.run.env);
+  const isMissing = value === undefined || value === null || value === '';
+  const count = isMissing || typeof value === 'boolean' ? Number.NaN : Number(value);
+  // Without items, nothing given means no turn, as a missing count does.
+  if (!until.condition || !Number.isNaN(count) || (isMissing && !hasItems)) return { until: count, stop: null };
+  return { until: Number.NaN, stop: until.condition };
 }
 
 /** Items of a value; undefined for a stream, which is read at its own pace. */
@@ -29,8 +42,14 @@ function itemsOf(on: unknown): unknown[] {
 /** `break` with scope repeat ends this loop and no more. */
 const afterLoop = (outcome: Outcome): Outcome => (outcome?.scope === 'repeat' ? undefined : outcome);
 
+const tooManyTurns = (max: number, turns?: number) =>
+  fault('LimitExceededError', {
+    message: `A loop may have ${max} turns${turns === undefined ? '' : `, this one has ${turns}`}.`,
+    data: { limit: 'maxTurns', max },
+  });
+
 function enter(frame: Frame, item: unknown, index: number): void {
-  frame.locals['item'] = copy(item);
+  frame.locals['item'] = copyFor(frame, item);
   frame.locals['$index'] = index;
 }
 
@@ -70,19 +89,19 @@ export const repeat = defineInstruction({
   examples: [
     {
       title: 'adds up a list',
-      source: "- repeat:\n    on: '{{body.prices}}'\n    do: [{ set: { name: total, value: '{% {{total}} + {{item}} %}' } }]",
+      source:
+        "- set: { name: total, value: 0 }\n- repeat:\n    on: '{{body.prices}}'\n    do: [{ set: { name: total, value: '{% {{total}} + {{item}} %}' } }]",
     },
   ],
   compile(args, context) {
     const given = isPlainObject(args) ? args : {};
-    if (!isPlainObject(args)) context.warn('InvalidInstructionError', 'repeat takes an object with on or until, and do.');
     const on = given.on === undefined ? null : context.template(given.on, 'on');
-    const untilTemplate = given.until === undefined ? null : context.template(given.until, 'until');
-    const isCondition = typeof given.until === 'string' && !/^\s*\d*\s*$/.test(given.until) && !/^\{\{[^{}]*\}\}$/.test(given.until.trim());
-    const condition = isCondition ? context.condition(given.until as string, 'until') : null;
+    const untilTemplate = given.until === undefined || given.until === null ? null : context.template(given.until, 'until');
+    // Read again after each turn, unless it turns out to be a count. `{{done}}` and `{% … %}` are themselves expressions.
+    const condition = typeof given.until === 'string' && !/^\s*\d*\s*$/.test(given.until) ? context.condition(given.until, 'until') : null;
     const batch = isPlainObject(given.batch) || typeof given.batch === 'string' ? context.template(given.batch, 'batch') : null;
     const block = context.block(given.do, 'do');
-    const loop: Loop = { block, engine: context.engine, until: untilTemplate && { template: untilTemplate, condition } };
+    const loop: Loop = { block, engine: context.engine, until: untilTemplate && { template: untilTemplate, condition }, stop: null };
     const mask = maskOf([...(on?.roots ?? []), ...(untilTemplate?.roots ?? []), ...(condition?.roots ?? []), ...(batch?.roots ?? [])]);
     return {
       mask,
@@ -90,23 +109,19 @@ export const repeat = defineInstruction({
       run(frame): MaybeAsync<Outcome> {
         const { env } = frame.run;
         const value = on?.evaluate(frame, env);
-        const isOpen = condition !== null;
-        const until = !isOpen && untilTemplate ? Number(untilTemplate.evaluate(frame, env)) : Number.NaN;
-        if (isLiveStream(value)) return overStream(loop, value, frame, until);
+        const { until, stop } = untilOf(loop, frame, on !== null);
+        if (isLiveStream(value)) return overStream({ ...loop, stop }, value, frame, until);
         const { maxTurns } = frame.run.budget.limits;
         const items = on ? itemsOf(value) : null;
+        const isOpen = items === null && stop !== null;
         let turns = items ? items.length : isOpen ? maxTurns + 1 : until;
         if (items && until > 0) turns = Math.min(turns, until);
         if (!(turns > 0)) return undefined;
         turns = Math.floor(turns);
-        if (!isOpen && turns > maxTurns)
-          throw fault('LimitExceededError', {
-            message: `A loop may have ${maxTurns} turns, this one has ${turns}.`,
-            data: { limit: 'maxTurns', max: maxTurns },
-          });
+        if (!isOpen && turns > maxTurns) throw tooManyTurns(maxTurns, turns);
         const { size, interval } = (batch?.evaluate(frame, env) ?? {}) as { size?: unknown; interval?: unknown };
-        if (Number(size) > 1) return inBatches(loop, items, turns, Number(size), Number(interval) || 0, frame);
-        return oneByOne(loop, items, turns, frame);
+        if (Number(size) > 1) return inBatches({ ...loop, stop }, items, turns, Math.floor(Number(size)), Number(interval) || 0, frame);
+        return oneByOne({ ...loop, stop }, items, turns, frame);
       },
     };
   },
@@ -116,15 +131,14 @@ export const repeat = defineInstruction({
 function oneByOne(loop: Loop, items: unknown[] | null, turns: number, frame: Frame): MaybeAsync<Outcome> {
   const restore = remember(frame.locals);
   let paid = TURNS_PER_TOKEN_CALL;
-  const { condition } = loop.until ?? {};
+  const { stop: condition } = loop;
   const { maxTurns } = frame.run.budget.limits;
 
   const ends = (outcome: Outcome, index: number): Outcome | 'go on' | 'stop' => {
     if (outcome) return outcome.scope === 'repeat' ? 'stop' : outcome;
     if (condition) {
       if (condition.evaluate(frame, frame.run.env)) return 'stop';
-      if (index + 1 >= maxTurns)
-        throw fault('LimitExceededError', { message: `A loop may have ${maxTurns} turns.`, data: { limit: 'maxTurns', max: maxTurns } });
+      if (index + 1 >= maxTurns && index + 1 < turns) throw tooManyTurns(maxTurns);
     }
     return 'go on';
   };
@@ -185,15 +199,19 @@ async function inBatches(
   interval: number,
   frame: Frame,
 ): Promise<Outcome> {
+  const { maxTurns } = frame.run.budget.limits;
+  let paid = TURNS_PER_TOKEN_CALL;
   for (let start = 0; start < turns; start += size) {
+    if (start >= maxTurns) throw tooManyTurns(maxTurns);
     if (start > 0 && interval > 0) await frame.perform({ type: 'sleep', ms: interval });
     const count = Math.min(size, turns - start);
-    if (start > 0 || turns > TURNS_PER_TOKEN_CALL) await frame.throttle('repeats', count);
+    for (; start + count > paid; paid += TURNS_PER_TOKEN_CALL)
+      await frame.throttle('repeats', Math.min(TURNS_PER_TOKEN_CALL, turns - paid));
     const branch = frame.forkPoint();
     const outcomes = await Promise.allSettled(
       Array.from({ length: count }, async (_, n) => {
         const index = start + n;
-        const own = frame.fork(branch(n), { ...frame.locals, item: copy(items ? items[index] : index), $index: index });
+        const own = frame.fork(branch(n), { ...frame.locals, item: copyFor(frame, items ? items[index] : index), $index: index });
         return loop.engine.block(loop.block, own);
       }),
     );
@@ -203,6 +221,7 @@ async function inBatches(
       ended ??= outcome.value;
     }
     if (ended) return afterLoop(ended);
+    if (loop.stop?.evaluate(frame, frame.run.env)) return undefined;
   }
   return undefined;
 }
@@ -217,7 +236,7 @@ async function overStream(loop: Loop, stream: LiveStream, frame: Frame, until: n
       enter(frame, chunk, index++);
       const outcome = await loop.engine.block(loop.block, frame);
       if (outcome) return afterLoop(outcome);
-      if (loop.until?.condition?.evaluate(frame, frame.run.env) || (until > 0 && index >= until)) return undefined;
+      if (loop.stop?.evaluate(frame, frame.run.env) || (until > 0 && index >= until)) return undefined;
     }
     return undefined;
   } finally {

@@ -37,7 +37,12 @@ export const run = defineSimple({
         parameters: isPlainObject(parameters) ? parameters : {},
       });
     } catch (error) {
-      if (isFault(error, 'RunCancelledError') || frame.run.world.signal.aborted || (onError !== 'emit' && onError !== 'continue'))
+      if (
+        isFault(error, 'RunCancelledError') ||
+        frame.run.world.signal.aborted ||
+        frame.run.budget.exhausted ||
+        (onError !== 'emit' && onError !== 'continue')
+      )
         throw error;
       const { error: type, message, details } = described(error);
       if (onError === 'emit') await frame.perform({ type: 'error', error: { error: type, message, details } });

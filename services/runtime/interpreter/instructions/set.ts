@@ -24,6 +24,7 @@ export const set = defineInstruction({
         description: '`merge` concatenates lists and merges objects one level deep; `push` appends.',
       },
       lifespan: { type: 'number', description: 'Seconds until the path is removed (contexts only).' },
+      interface: { type: 'string', description: 'Of the editor; ignored.' },
       clone: { type: 'boolean', description: 'Accepted: values are always copied.' },
     },
     { required: ['name', 'value'] },
@@ -34,7 +35,6 @@ export const set = defineInstruction({
   ],
   compile(args, context) {
     if (!isPlainObject(args)) {
-      context.warn('InvalidInstructionError', 'set takes an object with name and value.');
       return {
         run() {
           throw fault('InvalidInstructionError', { message: 'Invalid set instruction : undefined or null payload' });

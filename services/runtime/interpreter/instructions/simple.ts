@@ -26,11 +26,7 @@ export function defineSimple({ name, summary, schema, examples, perform }: Simpl
     schema,
     examples,
     compile(args, context) {
-      if (args === null || args === undefined)
-        context.warn('InvalidInstructionError', `Invalid ${name} instruction : undefined or null payload`);
       const given = isPlainObject(args) ? args : {};
-      for (const required of schema.required ?? [])
-        if (isPlainObject(args) && args[required] === undefined) context.warn('MissingArgument', `'${required}' is missing.`);
       const { output: outputName, ...rest } = given;
       // The whole argument may be one interpolated object.
       const template = context.template(isPlainObject(args) ? rest : args);

@@ -29,8 +29,8 @@ export const tryInstruction = defineInstruction({
         if (!(outcome?.scope === 'all' && outcome.isFromCall)) return outcome;
         frame.locals['$error'] = { error: 'Break', name: 'Break', message: 'Interrupted by break', details: {}, break: outcome.payload };
       } catch (error) {
-        // Cancellation is no error of the program: nothing of it runs any more.
-        if (isFault(error, 'RunCancelledError') || frame.run.world.signal.aborted) throw error;
+        // Cancelled, or its budget used up: nothing of the program runs any more.
+        if (isFault(error, 'RunCancelledError') || frame.run.world.signal.aborted || frame.run.budget.exhausted) throw error;
         frame.locals['$error'] = described(error);
       }
       return context.engine.block(handler, frame);
@@ -42,7 +42,7 @@ export const tryInstruction = defineInstruction({
         try {
           outcome = await attempt(frame);
         } catch (error) {
-          if (!frame.run.world.signal.aborted) await context.engine.block(last, frame);
+          if (!frame.run.world.signal.aborted && !frame.run.budget.exhausted) await context.engine.block(last, frame);
           throw error;
         }
         return (await context.engine.block(last, frame)) ?? outcome;

@@ -1,0 +1,70 @@
+/** problems — what is wrong with a workspace as a whole: structural faults, calls of nothing, and where in the files it is. */
+import { isPlainObject } from '../../../mixins/shared/json.ts';
+import { nearest } from '../expressions/index.ts';
+import { instructions } from './instructions/index.ts';
+import type { Problem, WorkspaceSource } from './model.ts';
+import { positionIn } from './positions.ts';
+
+/** A call found in the program. */
+export interface Call {
+  slug: string;
+  path: string;
+}
+
+/** What a workspace has beside the automations that are compiled: calls of it are no problem. No imports: they are not known. */
+export interface KnownNames {
+  automations: Iterable<string>;
+  imports?: Iterable<string>;
+}
+
+/** The faults that refuse a save (newer.md 2.12). */
+export function structureOf(slug: string, automation: unknown): Problem[] {
+  const error = (code: string, message: string, at = ''): Problem => ({
+    severity: 'error',
+    code,
+    message,
+    place: { path: `automations.${slug}${at}` },
+  });
+  if (!isPlainObject(automation)) return [error('InvalidAutomation', 'An automation is an object.')];
+  const problems: Problem[] = [];
+  if (automation.name === undefined || automation.name === null || automation.name === '')
+    problems.push(error('MissingName', "'name' is required."));
+  if (automation.do === undefined) problems.push(error('MissingDo', "'do' is required; it may be an empty list."));
+  else if (automation.do !== null && !Array.isArray(automation.do))
+    problems.push(error('InvalidDo', "'do' must be a list of instructions.", '.do'));
+  return problems;
+}
+
+/** Calls of automations that do not exist, with the name that was probably meant. */
+export function checkCalls(calls: Call[], source: WorkspaceSource, problems: Problem[], beside?: KnownNames): void {
+  const slugs = new Set([...Object.keys(source.automations ?? {}), ...(beside?.automations ?? [])]);
+  const imports = new Set([...Object.keys(source.imports ?? {}), ...(beside?.imports ?? [])]);
+  for (const { slug, path } of calls) {
+    if (slugs.has(slug)) continue;
+    const dot = slug.indexOf('.');
+    const instance = dot < 0 ? '' : slug.slice(0, dot);
+    if (instance && (imports.has(instance) || (beside && !beside.imports))) continue;
+    const meant = instance ? nearest(instance, imports) : nearest(slug, [...slugs, ...instructions.keys()]);
+    problems.push({
+      severity: 'warning',
+      code: 'UnknownAutomation',
+      message: instance ? `There is no app instance '${instance}'.` : `There is no instruction or automation '${slug}'.`,
+      place: { path },
+      ...(meant ? { suggestion: `Did you mean '${meant}'?` } : {}),
+    });
+  }
+}
+
+/** File, line and column of what was found. */
+export function placeProblems(problems: Problem[], source: WorkspaceSource, texts: Record<string, string>): void {
+  const slugs = Object.keys(source.automations ?? {});
+  for (const problem of problems) {
+    const { path } = problem.place;
+    const slug = slugs.find((candidate) => path === `automations.${candidate}` || path.startsWith(`automations.${candidate}.`));
+    if (slug === undefined) continue;
+    const file = `automations/${slug}.yml`;
+    problem.place.file = file;
+    const text = texts[file];
+    if (text) Object.assign(problem.place, positionIn(text, path.slice(`automations.${slug}`.length), problem.range?.start));
+  }
+}
