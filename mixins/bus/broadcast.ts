@@ -36,7 +36,7 @@ export interface Broadcast {
 export async function openBroadcast({ carrier, logger, wants, handle, from }: BroadcastOptions): Promise<Broadcast> {
   const feeds = new Map<number, Feed>();
   const abort = new AbortController();
-  const delivery: Delivery = { attempt: 1, isLast: true, signal: abort.signal };
+  const delivery: Delivery = { attempt: 1, isLast: true, signal: abort.signal, bury: () => {} };
   let isStopped = false;
   let running = 0;
   let onIdle = () => {};

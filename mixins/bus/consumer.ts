@@ -244,8 +244,21 @@ export async function openConsumer(options: ConsumerOptions): Promise<Consumer> 
     const { shard: first, item: head } = given[0] as { shard: Shard; item: Item };
     const attempt = head.attempts + head.crashes + (head.isDangerous ? 0 : 1);
     try {
-      await options.handle(events, { attempt, isLast: attempt >= options.attempts, signal: first.abort.signal });
-      for (const { shard, item } of given) settleItem(shard, item);
+      const buried = new Map<string, unknown>();
+      await options.handle(events, {
+        attempt,
+        isLast: attempt >= options.attempts,
+        signal: first.abort.signal,
+        bury: (event, reason) => void buried.set(event.id, reason),
+      });
+      for (const { shard, item, entry } of given) {
+        if (!buried.has(entry.id)) {
+          settleItem(shard, item);
+          continue;
+        }
+        if (!item.isDangerous) item.attempts++; // a dangerous one was counted before its start
+        kill(shard, item, entry, reasonOf(buried.get(entry.id)));
+      }
     } catch (error) {
       for (const { shard, item, entry } of given) {
         item.attempts++;

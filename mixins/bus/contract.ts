@@ -27,6 +27,8 @@ export interface Delivery {
   isLast: boolean;
   /** Aborted when the node stops and its drain time is over. */
   signal: AbortSignal;
+  /** Gives this event up at once, whatever attempts are left: a dead letter with this reason, once the handler has returned. The rest of a batch goes its way. */
+  bury(event: PrismeEvent, reason: unknown): void;
 }
 
 /** Returning acknowledges; throwing asks for a retry. */

@@ -66,6 +66,7 @@ export const CATALOGUE = {
   BusOverloaded: [503, 'The event bus is full; retry later.', true],
   SlowConsumerError: [408, 'This client reads more slowly than events arrive; reconnect with the id of its last event.', true],
   SearchError: [400, 'Could not execute search request'],
+  EventNotStored: [422, 'The event history refused the event.'],
   // Language
   InvalidExpressionSyntax: [400, 'Invalid expression.'],
   InvalidVariableNameError: [400, 'Invalid variable name.'],

@@ -3,25 +3,27 @@
  *
  * State   none: the consumer group `history` remembers how far it is, the datalake holds the events.
  * Reads   every event, in batches; a batch is acknowledged once the datalake has it. A store that refuses or is slow means lag, never loss.
- * Dead    an event that the store refuses for what it is goes to the list `history.dead`, where it can be read and put back.
+ * Dead    an event that the store refuses for what it is becomes a dead letter of the group `history`: listed, redriven and dropped under …/deadletters.
  */
 import type { Context, Service, ServiceSchema } from 'moleculer';
+import { auth } from '../../mixins/auth/auth.mixin.ts';
+import type { AuthMethods } from '../../mixins/auth/contract.ts';
+import type { CallMeta } from '../../mixins/auth/identity.ts';
 import { type BusMethods, bus } from '../../mixins/bus/bus.mixin.ts';
 import type { Delivery, GroupOptions, Subscription } from '../../mixins/bus/contract.ts';
 import { SECOND, sleep } from '../../mixins/shared/clock.ts';
+import { fault } from '../../mixins/shared/errors.ts';
 import type { PrismeEvent } from '../../mixins/shared/event.ts';
-import { type CacheMethods, cache } from '../../mixins/storage/cache/cache.mixin.ts';
 import type { DatalakeDriver } from '../../mixins/storage/datalake/contract.ts';
 import { type DatalakeMethods, datalake } from '../../mixins/storage/datalake/datalake.mixin.ts';
 import { preprocess } from './preprocess.ts';
 
 type Self = Service &
+  AuthMethods &
   BusMethods &
-  CacheMethods &
   DatalakeMethods & {
     consumer: Subscription | null;
     counters: HistoryCounters;
-    keep(events: PrismeEvent[], delivery: Pick<Delivery, 'signal'>): Promise<void>;
   };
 
 export interface HistoryCounters {
@@ -39,21 +41,19 @@ export const HISTORY_GROUP: GroupOptions = { group: 'history', batchSize: 500, a
 
 const FIRST_RETRY_MS = 200;
 const MAX_RETRY_MS = 30 * SECOND;
-const DEAD_KEY = '{history}:dead';
+const EMPTY_LAG = { entries: 0, seconds: 0, dead: 0 };
 
 export interface KeepOptions {
   datalake: DatalakeDriver;
   counters: HistoryCounters;
-  /** Called with what the store will never take. */
-  bury: (refused: { event: PrismeEvent; reason: string }[]) => Promise<void>;
   warn: (message: string) => void;
 }
 
-/** Stores a batch, however often it takes; resolves when all of it is kept or buried. Rejects only when the node stops. */
+/** Stores a batch, however often it takes; resolves when all of it is kept, or given up for what it is. Rejects only when the node stops. */
 export async function keep(
   events: PrismeEvent[],
-  delivery: Pick<Delivery, 'signal'>,
-  { datalake: store, counters, bury, warn }: KeepOptions,
+  delivery: Pick<Delivery, 'signal' | 'bury'>,
+  { datalake: store, counters, warn }: KeepOptions,
 ): Promise<void> {
   const wanted = events.filter((event) => event.options?.persist !== false);
   counters.skipped += events.length - wanted.length;
@@ -62,7 +62,7 @@ export async function keep(
   for (let attempt = 0; ; attempt++) {
     try {
       const { refused } = await store.store(prepared);
-      if (refused.length > 0) await bury(refused);
+      for (const { event, reason } of refused) delivery.bury(event, fault('EventNotStored', { message: reason }));
       counters.refused += refused.length;
       counters.stored += prepared.length - refused.length;
       return;
@@ -76,56 +76,19 @@ export async function keep(
 
 const history: ServiceSchema<object, any> = {
   name: 'history',
-  mixins: [bus(), cache(), datalake()],
+  mixins: [auth(), bus(), datalake()],
 
   actions: {
-    /** Figures of this node, and the lag of the group over the cluster. */
+    /** GET /events/status: how far the history is behind, over the cluster, and the figures of this node. For super admins. */
     status: {
-      visibility: 'public',
-      identity: 'system',
-      async handler(this: Self) {
-        const lag = (await this.bus.lag()).find(({ group }) => group === 'history') ?? null;
-        return { ...this.counters, lag };
+      visibility: 'published',
+      identity: 'required',
+      async handler(this: Self, ctx: Context<unknown, CallMeta>) {
+        if (this.identityOf(ctx).role !== 'superadmin')
+          throw fault('ForbiddenError', { message: 'Only super admins see the state of the history.' });
+        const { entries, seconds, dead } = (await this.bus.lag()).find(({ group }) => group === HISTORY_GROUP.group) ?? EMPTY_LAG;
+        return { lag: { entries, seconds }, deadLetters: dead, node: { id: this.broker.nodeID, ...this.counters } };
       },
-    },
-    /** Events that the store refused, with the reason. */
-    dead: {
-      visibility: 'public',
-      identity: 'system',
-      handler(this: Self) {
-        return this.cache.list(DEAD_KEY);
-      },
-    },
-    /** Tries the refused events again; returns how many there were. */
-    redrive: {
-      visibility: 'public',
-      identity: 'system',
-      async handler(this: Self, _ctx: Context) {
-        const dead = await this.cache.list<{ event: PrismeEvent }>(DEAD_KEY);
-        await this.cache.delete(DEAD_KEY);
-        await this.keep(
-          dead.map(({ event }) => event),
-          { signal: new AbortController().signal },
-        );
-        return dead.length;
-      },
-    },
-  },
-
-  methods: {
-    keep(this: Self, events: PrismeEvent[], delivery: Pick<Delivery, 'signal'>) {
-      return keep(events, delivery, {
-        datalake: this.datalake,
-        counters: this.counters,
-        warn: (message) => this.logger.warn(message),
-        bury: async (refused) => {
-          for (const { event, reason } of refused) this.logger.error(`The event ${event.id} (${event.type}) cannot be kept: ${reason}`);
-          await this.cache.append(
-            DEAD_KEY,
-            refused.map((item) => ({ ...item, at: new Date().toISOString() })),
-          );
-        },
-      });
     },
   },
 
@@ -135,7 +98,11 @@ const history: ServiceSchema<object, any> = {
   },
 
   async started(this: Self) {
-    this.consumer = await this.bus.all((events, delivery) => this.keep(events, delivery), HISTORY_GROUP);
+    this.consumer = await this.bus.all(
+      (events, delivery) =>
+        keep(events, delivery, { datalake: this.datalake, counters: this.counters, warn: (message) => this.logger.warn(message) }),
+      HISTORY_GROUP,
+    );
   },
 
   async stopped(this: Self) {

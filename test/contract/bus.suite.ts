@@ -314,6 +314,29 @@ export function busContract(name: string, openLog: () => Promise<BusLog>): void 
         expect(told[0]).toMatchObject({ source: { workspaceId: 'w' }, payload: { group: 'g', eventId: poison.id, attempts: 3 } });
       });
 
+      it('gives up at once what the handler buries, and acknowledges the rest of its batch', async () => {
+        const node = await openNode();
+        let calls = 0;
+        await node.all(
+          async (events, { bury }) => {
+            calls += events.filter((event) => numberOf(event) === 1).length;
+            for (const event of events) if (numberOf(event) === 1) bury(event, new TypeError('not this one'));
+          },
+          { group: 'g', attempts: 1_000 },
+        );
+
+        await node.sendAll(
+          range(3).map((n) => ({ type: 'test.event', payload: { n }, options: { topic: EMIT_TOPIC, source: { workspaceId: 'w' } } })),
+        );
+
+        await eventually(async () => (await node.deadLetters({ group: 'g' })).length === 1);
+        expect(await node.deadLetters({ group: 'g' })).toMatchObject([
+          { attempts: 1, error: { error: 'TypeError', message: 'not this one' }, event: { payload: { n: 1 } } },
+        ]);
+        await eventually(async () => (await node.lag())[0]?.entries === 0);
+        expect(calls).toBe(1);
+      });
+
       it('does not let a failing workspace hold up its neighbours', async () => {
         const node = await openNode();
         const [busy, other] = neighbours();

@@ -12,5 +12,5 @@ const bus = await openBus(loadConfig({}, { dataDir, nodeId: name }), { service: 
 const counters = { stored: 0, skipped: 0, retries: 0, refused: 0 };
 setInterval(() => {}, 1_000);
 
-await bus.all((events, delivery) => keep(events, delivery, { datalake, counters, warn: () => {}, bury: async () => {} }), HISTORY_GROUP);
+await bus.all((events, delivery) => keep(events, delivery, { datalake, counters, warn: () => {} }), HISTORY_GROUP);
 appendFileSync(join(dataDir, 'lines'), `UP ${name}\n`);

@@ -19,7 +19,7 @@ const event = (over: object = {}, createdAt = new Date().toISOString()): PrismeE
     source: { correlationId: 'c', workspaceId: 'w' },
     ...over,
   }) as PrismeEvent;
-const alive = { signal: new AbortController().signal };
+const alive = { signal: new AbortController().signal, bury: () => {} };
 const counters = () => ({ stored: 0, skipped: 0, retries: 0, refused: 0 });
 
 describe('the history', () => {
@@ -30,7 +30,7 @@ describe('the history', () => {
       if (++calls < 3) throw new Error('429');
       return { refused: [] };
     };
-    await keep([event()], alive, { datalake: { store } as never, counters: count, warn: () => {}, bury: async () => {} });
+    await keep([event()], alive, { datalake: { store } as never, counters: count, warn: () => {} });
 
     expect(count).toEqual({ stored: 1, skipped: 0, retries: 2, refused: 0 });
   });
@@ -39,14 +39,13 @@ describe('the history', () => {
     const count = counters();
     const buried: string[] = [];
     const [bad, good, unkept] = [event({ id: 'bad' }), event(), event({ options: { persist: false } })];
-    await keep([bad, good, unkept], alive, {
-      datalake: { store: async () => ({ refused: [{ event: bad, reason: 'mapping' }] }) } as never,
-      counters: count,
-      warn: () => {},
-      bury: async (refused) => void buried.push(...refused.map((item) => item.event.id)),
-    });
+    await keep(
+      [bad, good, unkept],
+      { ...alive, bury: ({ id }, reason) => void buried.push(`${id}: ${(reason as Error).message}`) },
+      { datalake: { store: async () => ({ refused: [{ event: bad, reason: 'mapping' }] }) } as never, counters: count, warn: () => {} },
+    );
 
-    expect(buried).toEqual(['bad']);
+    expect(buried).toEqual(['bad: mapping']);
     expect(count).toEqual({ stored: 1, skipped: 1, retries: 0, refused: 1 });
   });
 
@@ -58,11 +57,7 @@ describe('the history', () => {
     };
 
     await expect(
-      keep(
-        [event()],
-        { signal: stop.signal },
-        { datalake: { store } as never, counters: counters(), warn: () => {}, bury: async () => {} },
-      ),
+      keep([event()], { ...alive, signal: stop.signal }, { datalake: { store } as never, counters: counters(), warn: () => {} }),
     ).rejects.toThrow('the node stops');
   });
 
