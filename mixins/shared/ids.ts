@@ -27,6 +27,12 @@ export function ulid(now: number = Date.now()): string {
   return time + random;
 }
 
+/** Milliseconds in the first ten characters of a ULID, or NaN. */
+export function ulidTime(id: string): number {
+  if (!/^[0-9A-HJKMNP-TV-Z]{26}$/.test(id)) return NaN;
+  return [...id.slice(0, 10)].reduce((time, digit) => time * 32 + CROCKFORD.indexOf(digit), 0);
+}
+
 /** Random text of `length` characters of `A-Za-z0-9_-`; 7 for workspaces, 21 for files. */
 export function shortId(length = 7): string {
   let id = '';

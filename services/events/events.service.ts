@@ -9,7 +9,7 @@ import type { Readable } from 'node:stream';
 import type { Context, Service, ServiceSchema } from 'moleculer';
 import { auth } from '../../mixins/auth/auth.mixin.ts';
 import type { Ability, AuthMethods } from '../../mixins/auth/contract.ts';
-import type { CallMeta } from '../../mixins/auth/identity.ts';
+import type { CallMeta, Identity } from '../../mixins/auth/identity.ts';
 import { type BusMethods, bus } from '../../mixins/bus/bus.mixin.ts';
 import { ALWAYS } from '../../mixins/filters/condition.ts';
 import { parseEventsQuery } from '../../mixins/filters/query.ts';
@@ -18,12 +18,14 @@ import { configOf } from '../../mixins/shared/config.ts';
 import { fault, isFault } from '../../mixins/shared/errors.ts';
 import type { PrismeEvent } from '../../mixins/shared/event.ts';
 import { type CacheMethods, cache } from '../../mixins/storage/cache/cache.mixin.ts';
+import type { Condition } from '../../mixins/storage/datalake/contract.ts';
 import { type DatalakeMethods, datalake } from '../../mixins/storage/datalake/datalake.mixin.ts';
 import { activityOf } from './activity.ts';
 import type { EmitParams, ReplayAnswer } from './contract.ts';
 import { assertMayEmit, candidatesOf, sendCandidates } from './emit.ts';
 import { CONTENT_TYPES, type ExportFormat, exportStream } from './export.ts';
-import { type Live, openLive, poll } from './live.ts';
+import { type Interest, type Live, openLive, poll } from './live.ts';
+import { eventsAfter } from './replay.ts';
 import { parseSearchBody, readableBy, runSearch, type SearchAnswer } from './search.ts';
 import { eventStream } from './stream.ts';
 import { topicsOf } from './topics.ts';
@@ -38,6 +40,8 @@ type Call<P> = Context<P, CallMeta>;
 interface EventsMethods {
   workspaceOf(workspaceId: string): Promise<string>;
   reader(ctx: Call<Named>): Promise<{ workspaceId: string; ability: Ability }>;
+  interestOf(ctx: Call<Named>, workspaceId: string, where: Condition | undefined, readable: Condition | null): Interest;
+  abilityOfReader(identity: Identity, workspaceId: string): Promise<Ability>;
   throttle(workspaceId: string, count: number): Promise<void>;
 }
 
@@ -89,7 +93,7 @@ const events: ServiceSchema<object, any> = {
         }
         const found = await poll({
           live: this.live,
-          interest: { workspaceId, where: request.where ?? ALWAYS, readable },
+          interest: this.interestOf(ctx, workspaceId, request.where, readable),
           timeoutMs: longpollingS * SECOND,
           limit: request.limit ?? 50,
           afterId: request.afterId,
@@ -110,10 +114,9 @@ const events: ServiceSchema<object, any> = {
         ctx.meta.$responseHeaders = { 'content-type': 'text/event-stream', 'cache-control': 'no-cache', 'x-accel-buffering': 'no' };
         return eventStream({
           live: this.live,
-          interest: { workspaceId, where: request.where ?? ALWAYS, readable: ability.condition('read', 'events') },
+          interest: this.interestOf(ctx, workspaceId, request.where, ability.condition('read', 'events')),
           afterId: ctx.params.headers?.['last-event-id'] ?? request.afterId,
           keepAliveMs: configOf(this.broker).sseKeepAliveMs,
-          recheck: async () => (await this.reader(ctx)).ability.condition('read', 'events'),
         });
       },
     },
@@ -244,25 +247,26 @@ const events: ServiceSchema<object, any> = {
       },
     },
 
-    /** Events after one that a client has seen, oldest first; null when it is known neither to the bus nor to the history. */
+    /** Events after one that a client has seen, oldest first; null when nobody can tell. */
     replay: {
       visibility: 'public',
       identity: 'system',
       params: { workspaceId: 'string', afterId: 'string', limit: { type: 'number', optional: true } },
       async handler(this: Self, ctx: Context<{ workspaceId: string; afterId: string; limit?: number }>): Promise<ReplayAnswer> {
         const { workspaceId, afterId, limit = REPLAY_LIMIT } = ctx.params;
-        const recent = await this.bus.replay(afterId, workspaceId, limit);
-        if (recent) return recent;
-        if (!(await this.datalake.get(workspaceId, afterId))) return null;
-        const { events: found } = await this.datalake.search({
-          workspaceId,
-          afterId,
-          limit,
-          trackTotal: false,
-          sort: [{ field: 'createdAt', order: 'asc' }],
-        });
-        return found;
+        return eventsAfter(this.bus, this.datalake, workspaceId, afterId, limit);
       },
+    },
+  },
+
+  events: {
+    // The node has forgotten what it knew in the same turn.
+    'access.changed'(this: Self, ctx: Context<{ workspaceId?: unknown }>) {
+      const workspaceId = ctx.params?.workspaceId;
+      if (typeof workspaceId === 'string') setImmediate(() => void this.live?.refresh(workspaceId));
+    },
+    'identity.revoked'(this: Self, ctx: Context<{ userId?: string; sessionId?: string }>) {
+      this.live?.revoked(ctx.params ?? {});
     },
   },
 
@@ -278,9 +282,23 @@ const events: ServiceSchema<object, any> = {
     },
     async reader(this: Self, ctx: Call<Named>) {
       const workspaceId = await this.workspaceOf(ctx.params.workspaceId);
+      return { workspaceId, ability: await this.abilityOfReader(this.identityOf(ctx), workspaceId) };
+    },
+    /** What a request that stays open waits for. It outlives the signature of its identity, so rights are judged by the claims. */
+    interestOf(this: Self, ctx: Call<Named>, workspaceId: string, where: Condition | undefined, readable: Condition | null): Interest {
       const identity = this.identityOf(ctx);
+      const { userId, sessionId } = identity;
+      return {
+        workspaceId,
+        where: where ?? ALWAYS,
+        readable,
+        who: { userId, sessionId },
+        recheck: async () => (await this.abilityOfReader(identity, workspaceId)).condition('read', 'events'),
+      };
+    },
+    async abilityOfReader(this: Self, identity: Identity, workspaceId: string): Promise<Ability> {
       const topics = identity.userId ? await topicsOf(this.cache, workspaceId, identity.userId) : [];
-      return { workspaceId, ability: await this.abilityFor(identity, workspaceId, { topics }) };
+      return this.abilityFor(identity, workspaceId, { topics });
     },
     async throttle(this: Self, workspaceId: string, count: number): Promise<void> {
       const { rateLimitDisabled, rateEmits, rateEmitsBurst } = configOf(this.broker);
@@ -300,7 +318,11 @@ const events: ServiceSchema<object, any> = {
   },
 
   async started(this: Self) {
-    this.live = await openLive(this.bus);
+    this.live = await openLive({
+      bus: this.bus,
+      eventsAfter: (workspaceId, afterId, limit) => eventsAfter(this.bus, this.datalake, workspaceId, afterId, limit),
+      accessChanged: (workspaceId) => this.accessChanged(workspaceId),
+    });
   },
 
   async stopped(this: Self) {

@@ -1,13 +1,16 @@
 /** stream — live events as server-sent events, for clients without WebSocket. @see https://html.spec.whatwg.org/multipage/server-sent-events.html */
 import { Readable } from 'node:stream';
-import { SECOND } from '../../mixins/shared/clock.ts';
+import type { Replayed } from '../../mixins/bus/catch-up.ts';
+import { HOUR, SECOND } from '../../mixins/shared/clock.ts';
 import type { PrismeEvent } from '../../mixins/shared/event.ts';
-import type { Condition } from '../../mixins/storage/datalake/contract.ts';
 import type { Interest, Live } from './live.ts';
 
 const MAX_WAITING_BYTES = 1_000_000;
-const RECHECK_MS = 10 * SECOND;
-const REPLAY_LIMIT = 5_000;
+const MAX_PENDING = 5_000;
+/** Rights are judged anew when something tells that they have changed; this often in case nothing did. */
+const RECHECK_MS = 30 * SECOND;
+/** A stream ends after this time; the client comes back with the id of its last event and shows its credentials again. */
+const MAX_LIFE_MS = HOUR;
 
 export interface StreamOptions {
   live: Live;
@@ -15,17 +18,16 @@ export interface StreamOptions {
   /** Last event the client has. */
   afterId?: string;
   keepAliveMs: number;
-  /** Read rights as they are now: a revoked share ends the flow. */
-  recheck: () => Promise<Condition | null>;
-  recheckMs?: number;
+  maxLifeMs?: number;
 }
 
 const frame = (event: PrismeEvent) => `id: ${event.id}\nevent: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`;
 
 /** A client that reads too slowly is told so and let go: it comes back with the id of its last event. */
-export function eventStream({ live, interest, afterId, keepAliveMs, recheck, recheckMs = RECHECK_MS }: StreamOptions): Readable {
-  const seen = new Set<string>();
-  let pending: PrismeEvent[] | null = [];
+export function eventStream({ live, interest, afterId, keepAliveMs, maxLifeMs = MAX_LIFE_MS }: StreamOptions): Readable {
+  let pending: PrismeEvent[] | null = afterId ? [] : null;
+  let replayed: Replayed | null = null;
+  let isOver = false;
   const output = new Readable({
     read() {},
     destroy(error, done) {
@@ -33,44 +35,57 @@ export function eventStream({ live, interest, afterId, keepAliveMs, recheck, rec
       done(error);
     },
   });
+  const end = (reason?: { error: string; message: string }) => {
+    if (isOver) return;
+    close();
+    if (reason) output.push(`event: error\ndata: ${JSON.stringify(reason)}\n\n`);
+    output.push(null);
+  };
   const write = (event: PrismeEvent) => {
-    if (output.readableLength > MAX_WAITING_BYTES) {
-      output.push(
-        'event: error\ndata: {"error":"SlowConsumerError","message":"This client reads more slowly than events arrive; reconnect with Last-Event-ID."}\n\n',
-      );
-      output.push(null);
-      return close();
-    }
+    if (isOver) return;
+    if (output.readableLength > MAX_WAITING_BYTES)
+      return end({
+        error: 'SlowConsumerError',
+        message: 'This client reads more slowly than events arrive; reconnect with Last-Event-ID.',
+      });
     output.push(frame(event));
   };
-  const watching = live.watch(interest, (event) => {
-    if (pending) pending.push(event);
-    else if (!output.readableEnded) write(event);
-  });
+  const receive = (event: PrismeEvent) => {
+    if (replayed?.isOver()) replayed = null;
+    else if (replayed?.has(event.id)) return;
+    if (!pending) return write(event);
+    if (pending.push(event) > MAX_PENDING)
+      end({ error: 'SlowConsumerError', message: 'Too much happened while the past was read; reconnect.' });
+  };
+  const watching = live.watch(interest, receive, () => end({ error: 'AuthenticationError', message: 'The session has ended.' }));
   const alive = setInterval(() => output.push(': keep-alive\n\n'), keepAliveMs);
-  const checking = setInterval(() => recheck().then(watching.mayRead, () => watching.mayRead(null)), recheckMs);
-  alive.unref();
-  checking.unref();
+  const checking = setInterval(() => void watching.recheck(), RECHECK_MS);
+  const ending = setTimeout(end, maxLifeMs);
+  for (const timer of [alive, checking, ending]) timer.unref();
   function close() {
+    isOver = true;
     clearInterval(alive);
     clearInterval(checking);
+    clearTimeout(ending);
     watching.close();
   }
 
+  async function replay(id: string): Promise<void> {
+    const onCaughtUp = () => {
+      pending = [];
+    };
+    const found = await live.since(interest, { afterId: id, onCaughtUp, isGone: () => isOver });
+    if (isOver) return;
+    if (found.past === null || found.isCut)
+      output.push(
+        'event: gap\ndata: {"message":"Not every event since the given one can be told; read the history for what lies between."}\n\n',
+      );
+    replayed = found.replayed;
+    for (const event of found.past ?? []) write(event);
+    for (const event of pending ?? []) if (!found.replayed.has(event.id)) write(event);
+    pending = null;
+  }
   output.push('retry: 1000\n\n');
-  const replayed = afterId ? live.since(interest, afterId, REPLAY_LIMIT) : Promise.resolve([]);
-  replayed.then(
-    (recent) => {
-      if (recent === null)
-        output.push('event: gap\ndata: {"message":"The given event is not kept any more; read the history for what lies between."}\n\n');
-      for (const event of recent ?? []) {
-        seen.add(event.id);
-        write(event);
-      }
-      for (const event of pending ?? []) if (!seen.has(event.id)) write(event);
-      pending = null;
-    },
-    (error) => output.destroy(error),
-  );
+  if (afterId) replay(afterId).catch((error) => output.destroy(error));
   return output;
 }

@@ -124,8 +124,16 @@ export function createPlatform({ broker, auth, bus, cache, sessions, models, mod
       const source = sourceOf(request, frame, { withUser: true });
       const key = TOPICS_KEY(request.workspaceId);
       if (!effect.topic) throw topicFault('missing topic name or userId');
+      // Memberships are written before the instruction is over: what is sent to the topic next is read by who has just joined.
+      const join = (userIds: string[], isQuiet: boolean) =>
+        broker.call(
+          'events.topics.join',
+          { workspaceId: request.workspaceId, topic: effect.topic, userIds, source, isQuiet },
+          { meta: auth.systemMeta(request.run.correlationId) },
+        );
       if (effect.type === 'topic.create') {
         if ((await cache.addMembers(key, [effect.topic])) === 0) return true;
+        if (effect.userIds?.length) await join(effect.userIds, true);
         await bus.send(
           'events.userTopics.created',
           { topic: effect.topic, ...(effect.userIds ? { userIds: effect.userIds } : {}) },
@@ -137,13 +145,7 @@ export function createPlatform({ broker, auth, bus, cache, sessions, models, mod
       if (effect.create) await cache.addMembers(key, [effect.topic]);
       else if (!(await cache.hasMember(key, effect.topic)))
         throw fault('PrismeError', { message: `Cannot join topic ${effect.topic} as it does not exist`, data: { topic: effect.topic } });
-      await bus.sendAll(
-        effect.userIds.map((id) => ({
-          type: 'events.userTopics.joined',
-          payload: { topic: effect.topic, user: { id } },
-          options: { source, topic: 'events.userTopics.joined' },
-        })),
-      );
+      await join(effect.userIds, false);
       return null;
     },
 

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { PrismeEvent } from '../../mixins/shared/event.ts';
+import { acquireDatalake, releaseDatalake } from '../../mixins/storage/datalake/datalake.mixin.ts';
 import { type EventsNode, startEvents, workspace } from '../support/events-node.ts';
 import { eventually } from '../support/eventually.ts';
 
@@ -260,6 +261,15 @@ describe('long polling', () => {
     ]);
   });
 
+  it('finds what it waits for behind any number of other events', async () => {
+    const [first] = await emit(owner, [{ type: 'crowd.one' }]);
+    await emit(owner, [...Array.from({ length: 120 }, () => ({ type: 'crowd.other' })), { type: 'crowd.two' }]);
+
+    expect(types((await find(owner, { types: 'crowd.two', longpolling: '5', limit: '10', afterId: first?.id })).events)).toEqual([
+      'crowd.two',
+    ]);
+  });
+
   it('answers with nothing when the time is over', async () => {
     expect((await find(owner, { types: 'never', longpolling: '0.05' })).events).toEqual([]);
   });
@@ -284,6 +294,119 @@ describe('server-sent events', () => {
 
     expect(text.match(/^event: .*/gm)).toEqual(['event: sse.two', 'event: sse.three']);
     expect(text).not.toContain('unrelated');
+  });
+});
+
+describe('requests that stay open', () => {
+  const flow = async (call: typeof owner, query: object) => {
+    const stream = await call<Readable>('events.stream', { workspaceId: 'w3', query: { appInstanceDepth: '0', ...query } });
+    const shown: { text: string; isOver: boolean } = { text: '', isOver: false };
+    stream.on('data', (chunk) => {
+      shown.text += chunk;
+    });
+    stream.on('end', () => {
+      shown.isOver = true;
+    });
+    return Object.assign(shown, { stream });
+  };
+  const share = async (roles: Record<string, { role: string }>) => {
+    node.access.set('w3', { ...workspace('w3'), permissions: { owner: { role: 'owner' }, ...roles } });
+    await emit(
+      node.as({ userId: 'root', role: 'superadmin' }),
+      [
+        {
+          type: 'workspaces.permissions.shared',
+          payload: { subjectId: 'w3', permissions: {}, target: { id: 'partner' } },
+          source: { serviceTopic: 'workspaces.permissions.shared' },
+        },
+      ],
+      'w3',
+    );
+  };
+
+  it('follow rights from the event that changes them on', async () => {
+    const partner = await flow(node.as({ userId: 'partner' }), { types: 'flow.*' });
+    const reader = await flow(owner, { types: 'flow.*' });
+    await emit(owner, [{ type: 'flow.before' }], 'w3');
+    await share({ partner: { role: 'editor' } });
+    await emit(owner, [{ type: 'flow.shared' }], 'w3');
+    await share({});
+    await emit(owner, [{ type: 'flow.after' }], 'w3');
+    await eventually(() => reader.text.includes('event: flow.after'));
+    partner.stream.destroy();
+    reader.stream.destroy();
+
+    expect(partner.text.match(/^event: .*/gm)).toEqual(['event: flow.shared']);
+  });
+
+  it('end with the session, and say so', async () => {
+    const leaver = await flow(node.as({ userId: 'out', sessionId: 'session-out' } as never), {});
+    const other = await flow(owner, {});
+    await node.broker.broadcast('identity.revoked', { sessionId: 'session-out' });
+
+    await eventually(() => leaver.isOver);
+    expect(leaver.text).toContain('"AuthenticationError"');
+    expect(other.isOver).toBe(false);
+    other.stream.destroy();
+  });
+
+  it('are let go when they read too slowly, and told why', async () => {
+    const stream = await owner<Readable>('events.stream', { workspaceId: 'w3', query: { types: 'much', appInstanceDepth: '0' } });
+    for (let i = 0; i < 30; i++) await emit(owner, [{ type: 'much', payload: { text: 'x'.repeat(90_000) } }], 'w3');
+    const text = await textOf(stream);
+
+    expect(text).toContain('"SlowConsumerError"');
+    expect(text.length).toBeLessThan(1_500_000);
+  });
+});
+
+describe('what the store refuses', () => {
+  it('becomes a dead letter of the history that can be redriven, and the events beside it are kept', async () => {
+    const lake = await acquireDatalake(node.broker);
+    const { store } = lake;
+    lake.store = async (events) => {
+      const refused = events.filter(({ type }) => type === 'dead.bad').map((event) => ({ event, reason: 'mapping conflict' }));
+      await store(events.filter(({ type }) => type !== 'dead.bad'));
+      return { refused };
+    };
+    const letters = () => owner('bus.deadLetters.list', { workspaceId: 'w1', query: { group: 'history' } });
+    await emit(owner, [{ type: 'dead.bad', payload: { a: 1 } }, { type: 'dead.good' }]);
+    await stored('dead.good');
+    await eventually(async () => expect((await letters()).result).toHaveLength(1));
+
+    expect((await letters()).result[0]).toMatchObject({
+      group: 'history',
+      event: { type: 'dead.bad', payload: { a: 1 } },
+      error: { error: 'EventNotStored', message: 'mapping conflict' },
+    });
+    await expect(visitor('bus.deadLetters.list', { workspaceId: 'w1', query: {} })).rejects.toMatchObject({ type: 'ForbiddenError' });
+    const status = await node.as({ userId: 'root', role: 'superadmin' })('history.status', {});
+    expect(status).toMatchObject({ deadLetters: 1, lag: { entries: expect.any(Number), seconds: expect.any(Number) } });
+    await expect(owner('history.status', {})).rejects.toMatchObject({ type: 'ForbiddenError' });
+
+    lake.store = store;
+    expect(await owner('bus.deadLetters.redrive', { workspaceId: 'w1', body: { group: 'history' } })).toEqual({ redriven: 1 });
+    await stored('dead.bad');
+    expect((await letters()).result).toEqual([]);
+    await releaseDatalake(node.broker);
+  });
+
+  it('is lag, not loss, while the store refuses everything', async () => {
+    const lake = await acquireDatalake(node.broker);
+    const { store } = lake;
+    let isDown = true;
+    lake.store = (events) => (isDown ? Promise.reject(new Error('503 from the store')) : store(events));
+    const status = () => node.as({ userId: 'root', role: 'superadmin' })('history.status', {});
+    const before = (await status()).node.retries;
+    await emit(owner, [{ type: 'lag.one' }, { type: 'lag.two' }]);
+    await eventually(async () => (await status()).node.retries > before && (await status()).lag.entries >= 2);
+    expect((await find(owner, { types: 'lag.*' })).events).toEqual([]);
+    isDown = false;
+
+    await stored('lag.*', 2);
+    await eventually(async () => (await status()).lag.entries === 0);
+    lake.store = store;
+    await releaseDatalake(node.broker);
   });
 });
 
@@ -407,6 +530,27 @@ describe('topics', () => {
 
     expect(await system('events.topics.of', { workspaceId: 'w1', userId: 'x' })).toEqual([]);
     expect(await system('events.topics.members', { workspaceId: 'w1', topic: 'room' })).toEqual(['y']);
+    await stored('events.userTopics.left');
+    expect(await system('events.topics.of', { workspaceId: 'w1', userId: 'x' })).toEqual([]);
+  });
+
+  it('are managed over REST by owners, and left by anybody for himself', async () => {
+    const guest = node.as({ userId: 'guest' });
+    const at = { workspaceId: 'w1', topic: 'club' };
+    expect(await owner('events.topics.add', { ...at, body: { userIds: ['guest', 'other'] } })).toEqual({
+      topic: 'club',
+      joined: ['guest', 'other'],
+    });
+    await emit(owner, [{ type: 'club.news', target: { userTopic: 'club' } }]);
+    await stored('club.news');
+    expect(types((await find(guest, { types: 'club.*' })).events)).toEqual(['club.news']);
+    await expect(guest('events.topics.remove', { ...at, query: { userIds: 'other' } })).rejects.toMatchObject({ type: 'ForbiddenError' });
+    await expect(guest('events.topics.add', { ...at, body: { userIds: ['guest'] } })).rejects.toMatchObject({ type: 'ForbiddenError' });
+    await expect(owner('events.topics.add', { ...at, body: {} })).rejects.toMatchObject({ type: 'RequestValidationError' });
+
+    expect(await guest('events.topics.remove', { ...at, query: { userIds: 'guest' } })).toEqual({ topic: 'club', left: ['guest'] });
+    expect(types((await find(guest, { types: 'club.*' })).events)).toEqual([]);
+    expect(await owner('events.topics.list', at)).toEqual({ topic: 'club', userIds: ['other'] });
   });
 
   it('are joined by the event of an automation too', async () => {

@@ -285,6 +285,32 @@ describe('rights', () => {
     expect(types(await settled(received, 'w1', 'member'))).toEqual(['topic.after']);
   });
 
+  it('end for a topic from the moment it is left', async () => {
+    platform.topics.set('w1/leaver', ['room:8']);
+    const received = await connected(platform.client('leaver/e5', 'w1', { node: 1 }));
+    await platform.emit('w1', 'topic.in', {}, { target: { userTopic: 'room:8' } });
+    await platform.bus.send('events.userTopics.left', { topic: 'room:8', user: { id: 'leaver' } } as never, {
+      source: { workspaceId: 'w1' },
+    });
+    await platform.emit('w1', 'topic.out', {}, { target: { userTopic: 'room:8' } });
+
+    expect(types(await settled(received, 'w1', 'leaver'))).toEqual(['topic.in']);
+  });
+
+  it('end with the session: its sockets are told and closed, others stay', async () => {
+    const own = platform.client('goer/e6', 'w1');
+    const other = platform.client('goer/e7', 'w1', { node: 1 });
+    await Promise.all([connected(own), connected(other)]);
+    const told = new Promise<{ error: string }>((resolve) => own.once('error', resolve));
+    platform.ended.add('goer/e6');
+    await platform.broker.broadcast('identity.revoked', { userId: 'goer' });
+
+    expect((await told).error).toBe('AuthenticationError');
+    await eventually(() => own.disconnected);
+    await other.emitWithAck('filters', {});
+    expect(other.connected).toBe(true);
+  });
+
   it('include topics joined before anybody was connected', async () => {
     platform.topics.set('w1/early', ['room:9']);
     const received = await connected(platform.client('early/e4', 'w1'));
@@ -356,5 +382,60 @@ describe('coming back', () => {
     await connected(socket);
 
     expect(await gap).toEqual({ afterId: 'unknown' });
+  });
+
+  it('replays more than may wait for a slow client, over polling too', async () => {
+    const small = await startLive({ nodes: 2, limits: { waiting: 50 } });
+    const filters = { types: ['long.*'] };
+    const first = small.client('owner/g1', 'w1', { auth: { filters } });
+    const before = await connected(first);
+    await small.emit('w1', 'long.gap', { n: 0 });
+    await eventually(() => before.length === 1);
+    first.disconnect();
+    for (let n = 1; n <= 600; n++) await small.emit('w1', 'long.gap', { n });
+
+    const received = await Promise.all(
+      ['websocket', 'polling'].map((transport) =>
+        connected(small.client('owner/g1', 'w1', { node: 1, transports: [transport], auth: { filters, afterId: before[0]?.id } })),
+      ),
+    );
+    await small.emit('w1', 'long.gap', { n: 601 });
+
+    await eventually(() => received.every((events) => events.some(({ payload }) => payload?.n === 601)));
+    for (const events of received) expect(events.map(({ payload }) => payload.n)).toEqual(Array.from({ length: 601 }, (_, i) => i + 1));
+    await small.stop();
+  });
+});
+
+describe('a client that does not read', () => {
+  /** The TCP connection of a client over WebSocket. */
+  const connectionOf = (socket: ReturnType<LivePlatform['client']>): { pause(): void; resume(): void } =>
+    (socket.io.engine.transport as any).ws._socket;
+
+  it.each([
+    ['by the number of events', { waiting: 40 }],
+    ['by their size', { waiting: 100_000, waitingChars: 3_000_000 }],
+  ])('is dropped %s, is told why, and holds up nobody', async (_name, limits) => {
+    const small = await startLive({ limits });
+    const [slow, quick] = [small.client('owner/h1', 'w1'), small.client('owner/h2', 'w1')];
+    const [, received] = await Promise.all([connected(slow), connected(quick)]);
+    const told = new Promise<{ error: string }>((resolve) => slow.on('error', resolve));
+    const ended = new Promise((resolve) => slow.once('disconnect', resolve));
+    connectionOf(slow).pause();
+    const text = 'x'.repeat(90_000);
+    for (let n = 0; small.nodes[0]?.sockets.count() === 2 && n < 2_000; n++) {
+      await small.emit('w1', 'much', { n, text });
+      // All share one process: the quick one gets its turns.
+      while (quick.connected && received.length < n - 10) await new Promise((resolve) => setImmediate(resolve));
+    }
+    await small.emit('w1', 'last');
+    await eventually(() => received.some(({ type }) => type === 'last'));
+    connectionOf(slow).resume();
+
+    expect((await told).error).toBe('SlowConsumerError');
+    await ended;
+    expect(small.nodes[0]?.sockets.count()).toBe(1);
+    expect(quick.connected).toBe(true);
+    await small.stop();
   });
 });

@@ -10,6 +10,7 @@ import { type Config, loadConfig } from '../../mixins/shared/config.ts';
 import { fault } from '../../mixins/shared/errors.ts';
 import { hexId } from '../../mixins/shared/ids.ts';
 import { brokerOptions } from '../../moleculer.config.ts';
+import deadLetters from '../../services/events/deadletters.service.ts';
 import events from '../../services/events/events.service.ts';
 import history from '../../services/events/history.service.ts';
 import retention from '../../services/events/retention.service.ts';
@@ -57,7 +58,7 @@ export async function startEvents(overrides: Partial<Config> = {}): Promise<Even
     { dataDir: dir, nodeId: `events-${hexId().slice(0, 6)}`, rateLimitDisabled: true, sseKeepAliveMs: 100, ...overrides },
   );
   const broker = new ServiceBroker({ ...brokerOptions(config), logger: false });
-  const access = new Map([workspace('w1'), workspace('w2')].map((item) => [item.id, item]));
+  const access = new Map([workspace('w1'), workspace('w2'), workspace('w3')].map((item) => [item.id, item]));
   const find = (workspaceId: string) => {
     const found = access.get(workspaceId) ?? [...access.values()].find(({ slug }) => workspaceId === `slug:${slug}`);
     if (!found) throw fault('ObjectNotFoundError', { data: { workspaceId } });
@@ -70,7 +71,7 @@ export async function startEvents(overrides: Partial<Config> = {}): Promise<Even
       resolve: { visibility: 'public', identity: 'system', handler: (ctx: any) => ({ id: find(ctx.params.workspaceId).id }) },
     },
   });
-  for (const service of [events, history, retention, topics]) broker.createService({ ...service });
+  for (const service of [deadLetters, events, history, retention, topics]) broker.createService({ ...service });
   await broker.start();
   const identity = (claims: Partial<IdentityClaims>): Identity =>
     identityKeysOf(broker).sign({

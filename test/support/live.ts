@@ -27,6 +27,7 @@ export interface LiveNode {
 }
 
 export interface LivePlatform {
+  broker: ServiceBroker;
   bus: OpenedBus;
   nodes: LiveNode[];
   /** User id → workspaces that he owns. */
@@ -162,6 +163,7 @@ export async function startLive({ nodes: count = 1, limits = {} as Partial<Socke
 
   const clients: Socket[] = [];
   return {
+    broker,
     bus,
     nodes,
     owners,

@@ -50,6 +50,13 @@ export const routes: Route[] = [
     summary: 'Searches and aggregates the events of a workspace.',
   },
   {
+    method: 'GET',
+    path: '/events/status',
+    action: 'history.status',
+    auth: 'required',
+    summary: 'How far the event history is behind, and what it refused (super admins).',
+  },
+  {
     method: 'POST',
     path: '/search',
     action: 'events.searchAll',
@@ -71,6 +78,27 @@ export const routes: Route[] = [
     auth: 'required',
     limits: searches,
     summary: 'Usage figures of a workspace.',
+  },
+  {
+    method: 'GET',
+    path: `${path}/topics/:topic`,
+    action: 'events.topics.list',
+    auth: 'required',
+    summary: 'Who has joined a user topic.',
+  },
+  {
+    method: 'POST',
+    path: `${path}/topics/:topic/members`,
+    action: 'events.topics.add',
+    auth: 'required',
+    summary: 'Adds users to a topic; they read its events from the answer on.',
+  },
+  {
+    method: 'DELETE',
+    path: `${path}/topics/:topic/members`,
+    action: 'events.topics.remove',
+    auth: 'required',
+    summary: 'Takes users out of a topic; anybody may leave himself.',
   },
   {
     method: 'GET',

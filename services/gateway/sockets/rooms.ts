@@ -5,6 +5,7 @@
 import type { Namespace, Socket } from 'socket.io';
 import type { AuthMethods } from '../../../mixins/auth/contract.ts';
 import type { IdentityClaims } from '../../../mixins/auth/identity.ts';
+import type { Replayed } from '../../../mixins/bus/catch-up.ts';
 import { createMatcher, type Matcher } from '../../../mixins/filters/matcher.ts';
 import type { Term } from '../../../mixins/filters/parse.ts';
 import { isFault } from '../../../mixins/shared/errors.ts';
@@ -12,6 +13,7 @@ import type { PrismeEvent } from '../../../mixins/shared/event.ts';
 import { hexId } from '../../../mixins/shared/ids.ts';
 import type { Condition } from '../../../mixins/storage/datalake/contract.ts';
 import type { Credentials, Resolved } from '../contract.ts';
+import type { SocketLimits } from './options.ts';
 
 export type Claims = Omit<IdentityClaims, 'v' | 'iat' | 'exp'>;
 
@@ -28,6 +30,8 @@ export interface Member {
   readable: Condition | null;
   /** While the past is replayed, what happens meanwhile waits here. */
   pending: PrismeEvent[] | null;
+  /** Events replayed that the feed has yet to bring; over once it brings the last one. */
+  replayed: Replayed | null;
 }
 
 export interface Room {
@@ -41,9 +45,6 @@ export interface Room {
 const RESERVED = new Set(['connect', 'connect_error', 'disconnect', 'disconnecting', 'newListener', 'removeListener']);
 export const messageName = (type: string): string => (RESERVED.has(type) ? 'event' : type);
 
-/** Packets that may wait for a slow client. */
-export const MAX_WAITING = 1_000;
-
 export interface Rooms {
   get(workspaceId: string): Room | undefined;
   add(member: Member): void;
@@ -54,7 +55,7 @@ export interface Rooms {
   all(): IterableIterator<Room>;
 }
 
-export function createRooms(onSlow: (member: Member) => void, maxWaiting: number = MAX_WAITING): Rooms {
+export function createRooms(onSlow: (member: Member) => void, limits: Pick<SocketLimits, 'waiting' | 'waitingChars' | 'replay'>): Rooms {
   const rooms = new Map<string, Room>();
 
   function update(member: Member): void {
@@ -90,8 +91,10 @@ export function createRooms(onSlow: (member: Member) => void, maxWaiting: number
       const ready: Member[] = [];
       for (const id of room.matcher.match(event)) {
         const member = room.members.get(id) as Member;
-        if (member.pending) member.pending.push(event);
-        else if (waitingOf(member.socket) > maxWaiting) onSlow(member);
+        if (member.replayed && wasReplayed(member, event.id)) continue;
+        if (member.pending) {
+          if (member.pending.push(event) > limits.replay) onSlow(member);
+        } else if (isSlow(member.socket, limits)) onSlow(member);
         else ready.push(member);
       }
       send(ready, event);
@@ -99,8 +102,40 @@ export function createRooms(onSlow: (member: Member) => void, maxWaiting: number
   };
 }
 
+const bufferOf = (socket: Socket) => (socket.conn as unknown as { writeBuffer: { data?: unknown }[] }).writeBuffer;
+
 /** Packets the transport has not taken yet. */
-export const waitingOf = (socket: Socket): number => (socket.conn as unknown as { writeBuffer: unknown[] }).writeBuffer.length;
+export const waitingOf = (socket: Socket): number => bufferOf(socket).length;
+
+const FEW = 16;
+
+function isSlow(socket: Socket, { waiting, waitingChars }: Pick<SocketLimits, 'waiting' | 'waitingChars'>): boolean {
+  const buffer = bufferOf(socket);
+  if (buffer.length <= FEW || buffer.length > waiting) return buffer.length > waiting;
+  let chars = 0;
+  for (const { data } of buffer) if (typeof data === 'string') chars += data.length;
+  return chars > waitingChars;
+}
+
+/** Resolves once the transport has taken what waits, or is closed. */
+export function drained({ socket: { conn } }: Member): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      conn.off('drain', done);
+      conn.off('close', done);
+      resolve();
+    };
+    conn.on('drain', done);
+    conn.on('close', done);
+  });
+}
+
+/** Whether the member has `id` from a replay already. */
+function wasReplayed(member: Member, id: string): boolean {
+  const replayed = member.replayed as Replayed;
+  if (replayed.isOver()) member.replayed = null;
+  return replayed.has(id);
+}
 
 /** One encoding for all receivers of a namespace (a workspace addressed by id and by slug has two). */
 function send(members: Member[], event: PrismeEvent): void {

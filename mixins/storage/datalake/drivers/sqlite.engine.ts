@@ -10,6 +10,7 @@ import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { eventWords, globMatches, type Test, textOf, valueAt } from '../../../filters/condition.ts';
 import { fault } from '../../../shared/errors.ts';
 import type { PrismeEvent } from '../../../shared/event.ts';
+import { ulidTime } from '../../../shared/ids.ts';
 import { type AggregationTree, aggregate, parseAggregations } from '../aggregations.ts';
 import type { SearchRequest, SearchResult } from '../contract.ts';
 import { sqliteRows } from './sqlite.rows.ts';
@@ -49,13 +50,6 @@ function cellOf(event: PrismeEvent, { path, kind }: (typeof COLUMNS)[number]): {
   if (kind === 'moment') return { value: Date.parse(String(found)), fits: true };
   if (kind === 'number') return typeof found === 'number' ? { value: found, fits: true } : { value: null, fits: false };
   return { value: textOf(found) ?? null, fits: typeof found === 'string' };
-}
-
-/** Milliseconds in the first ten characters of a ULID, or NaN. */
-function ulidTime(id: string): number {
-  const digits = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
-  if (!/^[0-9A-HJKMNP-TV-Z]{26}$/.test(id)) return NaN;
-  return [...id.slice(0, 10)].reduce((time, digit) => time * 32 + digits.indexOf(digit), 0);
 }
 
 /** @param file path, or `:memory:` */
