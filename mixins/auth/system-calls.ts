@@ -2,7 +2,7 @@
  * system-calls — what each service may ask for in its own name. A system identity has every right, so it is good for these calls only: a service that
  * is tricked, or taken over, cannot use it to read or change what it has no business with. The gateway acts for people; in its own name it only looks.
  */
-const CALLS: Record<string, string[]> = {
+export const SYSTEM_CALLS: Readonly<Record<string, string[]>> = {
   // Rights of a workspace, asked for by every service through the mixin `auth`.
   auth: ['workspaces.access'],
   gateway: ['workspaces.resolve', 'events.topics.of', 'events.replay', 'runtime.cancel'],
@@ -24,9 +24,12 @@ const CALLS: Record<string, string[]> = {
   permissions: ['users.get'],
   // Scripts of this very node.
   start: ['identity.firstAccess', 'identity.installerSession'],
-  // People with a shell on a node: REPL and maintenance.
-  operator: [
-    'access.explain',
+  // People with a shell on a node (scripts/console): whoever holds a node holds its keys anyway.
+  console: [
+    'operators.claims',
+    'runtime.triggers',
+    'runtime.runs.list',
+    'workspaces.access',
     'workspaces.ids',
     'workspaces.adopt',
     'history.status',
@@ -40,7 +43,7 @@ const CALLS: Record<string, string[]> = {
   ],
 };
 
-const table = new Map(Object.entries(CALLS).map(([service, actions]) => [service, new Set(actions)]));
+const table = new Map(Object.entries(SYSTEM_CALLS).map(([service, actions]) => [service, new Set(actions)]));
 
 /** Whether `service` may call `action` in its own name. */
 export const mayCallAsSystem = (service: string | undefined, action: string): boolean => table.get(service ?? '')?.has(action) === true;

@@ -11,7 +11,7 @@ import { auth } from '../../mixins/auth/auth.mixin.ts';
 import type { Ability, AuthMethods } from '../../mixins/auth/contract.ts';
 import type { CallMeta, Identity } from '../../mixins/auth/identity.ts';
 import { type BusMethods, bus } from '../../mixins/bus/bus.mixin.ts';
-import { ALWAYS } from '../../mixins/filters/condition.ts';
+import { ALWAYS, matches } from '../../mixins/filters/condition.ts';
 import { parseEventsQuery } from '../../mixins/filters/query.ts';
 import { SECOND } from '../../mixins/shared/clock.ts';
 import { configOf } from '../../mixins/shared/config.ts';
@@ -128,7 +128,8 @@ const events: ServiceSchema<object, any> = {
       async handler(this: Self, ctx: Call<Named & { eventId: string }>): Promise<PrismeEvent> {
         const { workspaceId, ability } = await this.reader(ctx);
         const event = await this.datalake.get(workspaceId, ctx.params.eventId);
-        if (!event || !ability.can('read', 'events', event))
+        // By the very condition of the lists: what one shows the other shows.
+        if (!event || !matches(readableBy(ability), event))
           throw fault('ObjectNotFoundError', {
             message: `There is no event '${ctx.params.eventId}'.`,
             data: { subjectType: 'events', id: ctx.params.eventId },

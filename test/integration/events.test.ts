@@ -194,7 +194,7 @@ describe('reading', () => {
       await node.broker.call(
         'events.topics.join',
         { workspaceId: 'w1', topic: 'readers', userIds: ['member'] },
-        { meta: node.meta({ kind: 'system', service: 'operator' }) },
+        { meta: node.meta({ kind: 'system', service: 'console' }) },
       );
     });
 
@@ -523,7 +523,7 @@ describe('erasing a user', () => {
 
 describe('topics', () => {
   it('are joined for good although nobody is connected, and can be left', async () => {
-    const system = node.as({ kind: 'system', service: 'operator' } as never);
+    const system = node.as({ kind: 'system', service: 'console' } as never);
     await system('events.topics.join', { workspaceId: 'w1', topic: 'room', userIds: ['x', 'y'] });
     expect(await system('events.topics.of', { workspaceId: 'w1', userId: 'x' })).toEqual(['room']);
     await system('events.topics.leave', { workspaceId: 'w1', topic: 'room', userIds: ['x'] });
@@ -554,7 +554,7 @@ describe('topics', () => {
   });
 
   it('are joined by the event of an automation too', async () => {
-    const system = node.as({ kind: 'system', service: 'operator' } as never);
+    const system = node.as({ kind: 'system', service: 'console' } as never);
     await emit(node.as({ userId: 'root', role: 'superadmin' }), [
       {
         type: 'events.userTopics.joined',

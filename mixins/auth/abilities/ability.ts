@@ -24,6 +24,13 @@ function compareRules(a: Rule, b: Rule): number {
   return denial || constraints(a) - constraints(b);
 }
 
+/** What the platform denies (at its own priority) it denies to everybody: also to whom a right is given. */
+const isOwnDenial = ({ inverted, priority }: Pick<Rule, 'inverted' | 'priority'>): boolean =>
+  inverted === true && priority !== PLATFORM_PRIORITY;
+
+const concerns = ({ subject }: Rule, type: string): boolean =>
+  type === 'all' || [subject].flat().some((one) => one === type || one === 'all');
+
 /** Conditions that cannot be judged (written before they were checked) give nothing, and deny all: they never close a workspace to its owner by an error. */
 function testOf(conditions: JsonObject, isDenial: boolean): Test {
   try {
@@ -102,10 +109,11 @@ export function createAbility(rules: Rule[], variables: Variables, role?: string
       const holds = (name: string, value: unknown) => Object.hasOwn(conditions, name) && isDeepStrictEqual(conditions[name], value);
       return [action].flat().every((one) =>
         [subject].flat().every((type) => {
+          // The right to everything is also that to what is denied by name.
+          if (one === 'manage' && filled.some((rule) => isOwnDenial(rule) && concerns(rule, type))) return false;
           for (const rule of relevant(one, type)) {
-            // What the platform denies it denies to everybody: also to whom the right is given.
-            if (rule.inverted && rule.priority === PLATFORM_PRIORITY) continue;
-            if (rule.inverted) return false;
+            if (isOwnDenial(rule)) return false;
+            if (rule.inverted) continue;
             if (Object.entries(rule.conditions ?? {}).every(([name, value]) => holds(name, value))) return true;
           }
           return false;

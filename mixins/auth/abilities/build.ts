@@ -83,7 +83,7 @@ export function buildAbility(caller: Caller, { access, topics }: BuildOptions = 
   const roles = [...STATIC_ROLES, ...(access?.roles.map(({ name }) => name) ?? [])].filter((name) => name !== 'default');
   const rules = [
     ...EVERYONE,
-    ...(userId && kind !== 'delegated' ? SIGNED_IN : []),
+    ...(userId && kind === 'user' ? SIGNED_IN : []),
     ...sharing([...(userId ? [userId] : []), '*'], roles),
     ...known.rules,
     ...(caller.role === 'superadmin' && kind !== 'delegated' ? SUPER_ADMIN : []),

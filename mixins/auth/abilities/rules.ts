@@ -39,7 +39,7 @@ export const EVERYONE: Rule[] = [
   HIDDEN,
 ];
 
-/** Somebody with an id may found a workspace. */
+/** Somebody with an account may found a workspace: who merely has a session has what workspaces open to him. */
 export const SIGNED_IN: Rule[] = [rule('create', 'workspaces')];
 
 const events = (id: string): JsonObject => ({ 'source.workspaceId': id });
