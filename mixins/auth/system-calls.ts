@@ -33,8 +33,6 @@ export const SYSTEM_CALLS: Readonly<Record<string, string[]>> = {
     'workspaces.ids',
     'workspaces.adopt',
     'history.status',
-    'history.dead',
-    'history.redrive',
     'events.retention.clean',
     'events.topics.of',
     'events.topics.members',
