@@ -3,7 +3,8 @@
  * once under DATA_DIR/keys and shared by every process of the machine.
  *
  * Signature   Ed25519 over the canonical JSON of the claims (keys sorted at every depth, `sig` left out). @see https://www.rfc-editor.org/rfc/rfc8032
- * Cost        a signature is checked once per node: later arrivals of the same text are a map look-up, the same object a set look-up.
+ * Cost        only identities that cross nodes pay: the signature is made when it is first read, and checked once per node; later arrivals of the same
+ *             text are a map look-up, the same object a set look-up.
  */
 import { createPrivateKey, createPublicKey, sign as ed25519, generateKeyPairSync, type KeyObject, randomBytes, verify } from 'node:crypto';
 import { linkSync, mkdirSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs';
@@ -68,11 +69,19 @@ export function identityKeys(jwk: JsonObject, now: Clock = Date.now): NodeIdenti
       const full: IdentityClaims = { ...given, v: 1, iat, exp: iat + Math.min(ttlMs, MAX_TTL_MS) };
       // Authority is never borrowed: a run acts for a person of its workspace, not for the platform.
       if (full.kind === 'delegated') delete full.role;
-      const text = canonical(full);
-      const sig = ed25519(null, Buffer.from(text), secret).toString('base64url');
-      const identity = deepFreeze({ ...structuredCloneIfNeeded(full), sig }) as Identity;
+      const own = structuredCloneIfNeeded(full);
+      deepFreeze(own.authData);
+      // Signed when first read, as the identity leaves the process: inside, it is known by the object.
+      let sig: string | undefined;
+      const signed = () => {
+        if (sig !== undefined) return sig;
+        const text = canonical(own);
+        sig = ed25519(null, Buffer.from(text), secret).toString('base64url');
+        checked.set(sig, text);
+        return sig;
+      };
+      const identity = Object.freeze(Object.defineProperty({ ...own }, 'sig', { enumerable: true, get: signed })) as Identity;
       known.add(identity);
-      checked.set(sig, text);
       return identity;
     },
     verify(identity) {
