@@ -3,8 +3,7 @@
  * loads again at start. A handler runs one event at a time per shard; errors are logged.
  */
 import type { PrismeEvent } from '../shared/event.ts';
-import { parseJson } from '../shared/json.ts';
-import type { Carrier, Entry, Logger, Position } from './carrier.ts';
+import { type Carrier, type Entry, type Logger, type Position, sharedEvent } from './carrier.ts';
 import type { Delivery } from './contract.ts';
 import { type Queue, queue } from './queue.ts';
 
@@ -83,7 +82,7 @@ export async function openBroadcast({ carrier, logger, wants, handle, from }: Br
         continue;
       }
       try {
-        const done = handle(parseJson<PrismeEvent>(entry.body), delivery);
+        const done = handle(sharedEvent(entry), delivery);
         if (done) await done;
       } catch (error) {
         logger.error(`bus broadcast: the handler of '${entry.topic}' failed:`, error);

@@ -5,7 +5,7 @@
 import { isFault } from '../shared/errors.ts';
 import type { PrismeEvent } from '../shared/event.ts';
 import { parseJson } from '../shared/json.ts';
-import type { Carrier, Death, Entry, Logger, Position } from './carrier.ts';
+import { type Carrier, type Death, type Entry, type Logger, type Position, sharedEvent } from './carrier.ts';
 import type { Delivery } from './contract.ts';
 import { openLanes, type Turn } from './lanes.ts';
 import type { Shard } from './shard.ts';
@@ -101,7 +101,7 @@ export async function openConsumer(options: ConsumerOptions): Promise<Consumer> 
     if (options.batchSize > 1) return '';
     if (!options.lane) return entry.workspaceId || entry.topic;
     try {
-      return String(options.lane(parseJson<PrismeEvent>(entry.body)));
+      return String(options.lane(sharedEvent(entry)));
     } catch {
       return entry.workspaceId || entry.topic; // unreadable: its handler run will say so
     }
@@ -232,7 +232,8 @@ export async function openConsumer(options: ConsumerOptions): Promise<Consumer> 
           if (shard.state !== 'open' || shard.unconfirmed) throw new Error('the start could not be counted');
         }
         try {
-          events.push(parseJson<PrismeEvent>(entry.body));
+          // A batch is only looked at; one event by itself may become the variables of a run.
+          events.push(options.batchSize > 1 ? sharedEvent(entry) : parseJson<PrismeEvent>(entry.body));
           given.push({ shard, item, entry });
         } catch (error) {
           item.attempts++;

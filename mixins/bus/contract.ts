@@ -31,7 +31,7 @@ export interface Delivery {
   bury(event: PrismeEvent, reason: unknown): void;
 }
 
-/** Returning acknowledges; throwing asks for a retry. */
+/** Returning acknowledges; throwing asks for a retry. Events of broadcasts and batches are shared with other readers: look, do not change. */
 export type EventHandler = (event: PrismeEvent, delivery: Delivery) => Promise<void> | void;
 
 export interface GroupOptions {

@@ -1,5 +1,6 @@
 /** redact — keeps secrets and private addresses out of events. Values are walked, never their JSON text: a secret with a quote in it is found too. */
 import ipaddr from 'ipaddr.js';
+import { LRUCache } from 'lru-cache';
 
 export const REDACTED = 'REDACTED';
 
@@ -40,11 +41,18 @@ function walk(value: unknown, forms: string[]): unknown {
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, walk(item, forms)]));
 }
 
+/** Address → whether it is private: the same callers come again and again. */
+const knownAddresses = new LRUCache<string, boolean>({ max: 1_000 });
+
 /** The first address of a forwarded list, or `undefined` when it is a private IPv4 address (RFC 1918). */
 export function publicIp(ip: unknown): string | undefined {
   if (typeof ip !== 'string') return undefined;
   const first = ip.split(',', 1)[0]?.trim();
   if (!first) return undefined;
-  if (!ipaddr.isValid(first)) return first;
-  return ipaddr.process(first).range() === 'private' ? undefined : first;
+  let isPrivate = knownAddresses.get(first);
+  if (isPrivate === undefined) {
+    isPrivate = ipaddr.isValid(first) && ipaddr.process(first).range() === 'private';
+    knownAddresses.set(first, isPrivate);
+  }
+  return isPrivate ? undefined : first;
 }

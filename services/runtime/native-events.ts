@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import type { EventBus } from '../../mixins/bus/contract.ts';
 import type { Config } from '../../mixins/shared/config.ts';
 import type { EventSource } from '../../mixins/shared/event.ts';
+import { ulid } from '../../mixins/shared/ids.ts';
 import { isPlainObject, type JsonObject } from '../../mixins/shared/json.ts';
 import type { ExecutedReport, Frame, RunModel, TriggerInfo } from './interpreter/index.ts';
 import type { Redactor } from './redaction.ts';
@@ -68,9 +69,9 @@ export interface NativeEvents {
 }
 
 export function createNativeEvents(bus: EventBus, config: Config): NativeEvents {
-  // Ids do not depend on when an effect is performed: repeated by a replay, it is the same event.
+  // Ids do not depend on when an effect is performed: repeated by a replay, it is the same event. What is never replayed needs no such id.
   const idOf = (request: RunRequest, key: string) =>
-    derivedUlid(ulidTime(request.trigger.id, request.acceptedAt), `${effectRoot(request)}/${key}`);
+    request.isDurable ? derivedUlid(ulidTime(request.trigger.id, request.acceptedAt), `${effectRoot(request)}/${key}`) : ulid();
   return {
     triggered(request) {
       const { workspaceId, automation, trigger, run } = request;

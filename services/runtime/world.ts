@@ -141,7 +141,7 @@ export function createWorld(options: WorldOptions): RunWorld {
   async function emit(key: string, type: string, payload: JsonObject, frame: Frame, more: { target?: EventTarget; options?: JsonObject }) {
     const full = prefixed(frame.instance, type);
     const event = await services.bus.send(full, payload, {
-      id: derivedUlid(time, `${effectRoot(request)}/${key}`),
+      ...(journal ? { id: derivedUlid(time, `${effectRoot(request)}/${key}`) } : {}),
       source: { ...sourceOf(request, frame, { withUser: false }), serviceTopic: EMIT_TOPIC },
       topic: EMIT_TOPIC,
       ...(more.target ? { target: more.target } : {}),
