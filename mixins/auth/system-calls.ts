@@ -20,7 +20,7 @@ export const SYSTEM_CALLS: Readonly<Record<string, string[]>> = {
   ],
   automations: ['runtime.check'],
   archives: ['runtime.check'],
-  versions: ['runtime.check'],
+  versions: ['runtime.check', 'users.get'],
   permissions: ['users.get'],
   // Scripts of this very node.
   start: ['identity.firstAccess', 'identity.installerSession'],

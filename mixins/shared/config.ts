@@ -128,6 +128,12 @@ export const SETTINGS = {
     default: 'private',
     about: 'public or private: uploads that do not say.',
   },
+  writeLockTimeoutMinutes: {
+    env: 'WORKSPACE_WRITE_LOCK_TIMEOUT_MINUTES',
+    kind: 'number',
+    default: 30,
+    about: 'A write lock ends by itself after this time, except that of a merge conflict.',
+  },
   maxWorkspaceVersions: { env: 'MAXIMUM_WORKSPACE_VERSION', kind: 'number', default: 20, about: 'Published versions kept per workspace.' },
   eventMaxBytes: { env: 'BROKER_EMIT_MAXLEN', kind: 'number', default: 100_000, about: 'Largest event.' },
   executedEventMaxBytes: {
@@ -296,7 +302,14 @@ export type Config = { [K in keyof Known]: 'default' extends keyof Known[K] ? Va
 };
 
 const TRUE = new Set(['true', 'yes', 'y', '1', 'on', 'enabled']);
-const OPEN_PREFIXES = ['WORKSPACE_CONFIG_', 'WORKSPACE_SECRET_', 'APP_CONFIG_', 'APP_SECRET_', 'ADDITIONAL_GLOBAL_VARS_'];
+const OPEN_PREFIXES = [
+  'WORKSPACE_CONFIG_',
+  'WORKSPACE_SECRET_',
+  'APP_CONFIG_',
+  'APP_SECRET_',
+  'ADDITIONAL_GLOBAL_VARS_',
+  'WORKSPACES_STORAGE_GIT_PLATFORM_',
+];
 
 function read(env: Env, setting: Setting): unknown {
   const name = [setting.env, ...(setting.aliases ?? [])].find((candidate) => env[candidate] !== undefined && env[candidate] !== '');

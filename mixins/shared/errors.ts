@@ -45,6 +45,7 @@ export const CATALOGUE = {
   ObjectNotFoundError: [404, 'Not found.'],
   AlreadyUsedError: [400, 'This name is already used.'],
   VersionConflict: [409, 'It was changed by someone else meanwhile; read it again and retry.', true],
+  MergeConflictError: [409, 'Both sides changed the same place.'],
   PreconditionFailed: [412, 'The object is not at the revision you expected.'],
   WorkspaceLocked: [423, 'The workspace is locked.', true],
   SuspendedWorkspaceError: [423, 'This workspace has been suspended'],

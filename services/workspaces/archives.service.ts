@@ -6,7 +6,6 @@
  * Calls   `runtime.check`.
  */
 import type { ServiceSchema } from 'moleculer';
-import { SECOND } from '../../mixins/shared/clock.ts';
 import { fault } from '../../mixins/shared/errors.ts';
 import type { JsonObject } from '../../mixins/shared/json.ts';
 import { bulkArchive } from './archive/bulk-export.ts';
@@ -18,6 +17,7 @@ import { type Imported, importInto } from './archive/import-workspace.ts';
 import { readArchive } from './archive/read-archive.ts';
 import { CURRENT } from './dsul/layout.ts';
 import { type Call, editing, type Self } from './editing.mixin.ts';
+import { inTime, type Processing } from './patience.ts';
 
 type ImportParams = {
   workspaceId: string;
@@ -38,7 +38,8 @@ const archives: ServiceSchema<any, any> = {
       async handler(this: Self, ctx: Call<ImportParams>): Promise<Imported | Processing> {
         const parsed = await parseArchive(readArchive(uploaded(this, ctx.params.body)));
         const row = await this.allowed(ctx, ctx.params.workspaceId, 'update');
-        return inTime(this, row.id, importInto(this, ctx, row.id, parsed, { prune: isTrue(ctx.params.query?.prune) }));
+        const told = { workspaceId: row.id, event: 'workspaces.imported', timeout: ctx.params.query?.timeout };
+        return inTime(this, told, importInto(this, ctx, row.id, parsed, { prune: isTrue(ctx.params.query?.prune) }));
       },
     },
 
@@ -78,31 +79,6 @@ const archives: ServiceSchema<any, any> = {
 };
 
 export default archives;
-
-interface Processing {
-  processing: true;
-  message: string;
-  id: string;
-}
-
-const PATIENCE_MS = 15 * SECOND;
-
-/** The result, or after a while the news that work goes on: clients hear of its end by the event `workspaces.imported`. */
-async function inTime<T>(self: Self, id: string, work: Promise<T>): Promise<T | Processing> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<Processing>((resolve) => {
-    timer = setTimeout(() => {
-      // From here on nobody waits for the outcome but the log.
-      work.catch((error) => self.logger.warn(`The import into workspace ${id} failed: ${error.message}`));
-      resolve({ processing: true, message: 'The import goes on; an event workspaces.imported will tell its end.', id });
-    }, PATIENCE_MS);
-  });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
 
 const isTrue = (value: unknown): boolean => value === true || value === 'true';
 

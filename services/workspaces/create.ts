@@ -4,6 +4,7 @@ import { fault } from '../../mixins/shared/errors.ts';
 import type { JsonObject } from '../../mixins/shared/json.ts';
 import { rowFieldsOf } from './dsul/index-file.ts';
 import { randomSlug } from './dsul/slugs.ts';
+import { shownIndex } from './git/credentials.ts';
 import type { Author, Draft } from './store/draft.ts';
 import type { PageRow, WorkspaceRow } from './store/rows.ts';
 import type { Store } from './store/store.ts';
@@ -49,7 +50,7 @@ export async function editedIndex(store: Store, draft: Draft, fields: JsonObject
   draft.putIndex(index);
   draft.setRow(rowFieldsOf(index));
 
-  draft.event('workspaces.updated', { workspace: index, ...(index.slug === oldSlug ? {} : { oldSlug }) });
+  draft.event('workspaces.updated', { workspace: shownIndex(index), ...(index.slug === oldSlug ? {} : { oldSlug }) });
   if (!isDeepStrictEqual(index.config, old.config))
     draft.event('workspaces.configured', { config: index.config ?? {}, ...(old.config ? { oldConfig: old.config } : {}) });
   if (!isDeepStrictEqual(index.blocks, old.blocks))

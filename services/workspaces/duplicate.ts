@@ -7,6 +7,7 @@ import { assertPageRow } from './dsul/page.ts';
 import { pageEvents } from './dsul/processed-events.ts';
 import { defaultSecurity } from './dsul/security-file.ts';
 import { plainText } from './dsul/slugs.ts';
+import { withoutCredentials } from './git/credentials.ts';
 import type { Author } from './store/draft.ts';
 import type { WorkspaceRow } from './store/rows.ts';
 import type { Snapshot } from './store/snapshot.ts';
@@ -19,7 +20,7 @@ const isOwnLabel = (label: unknown): boolean =>
   label === 'suggestions' || String(label).startsWith('production:') || String(label).startsWith('importFrom:');
 
 export async function duplicate(store: Store, source: WorkspaceRow, snapshot: Snapshot, author: Author): Promise<JsonObject> {
-  const { id: _id, slug: _slug, customDomains: _domains, labels, name, ...fields } = snapshot.index;
+  const { id: _id, slug: _slug, customDomains: _domains, labels, name, ...fields } = withoutCredentials(snapshot.index);
   const title = plainText(name) || source.name;
   const copied = {
     ...fields,

@@ -63,17 +63,19 @@ export type Self = Service & EditingMethods & AuthMethods & BusMethods;
 
 const STORE = 'workspaces.store';
 const UPLOADS = 'files/uploads';
-const LOCK_MINUTES = 30;
 /** A precondition answer repeats the current object only when it is small. */
 const MAX_ECHO_CHARS = 50_000;
 
 export const etagOf = (checksum: string): string => `"${checksum}"`;
 
 /** Throws while the workspace is locked. Locks end by themselves, except those of a merge conflict. @throws WorkspaceLocked */
-export function assertUnlocked(lock: WriteLock | undefined, now = Date.now()): void {
-  if (!lock || (lock.reason !== 'merge_conflict' && now - Date.parse(lock.lockedAt) > LOCK_MINUTES * MINUTE)) return;
+export function assertUnlocked(lock: WriteLock | undefined, timeoutMinutes: number, now = Date.now()): void {
+  if (!lock || (lock.reason !== 'merge_conflict' && now - Date.parse(lock.lockedAt) > timeoutMinutes * MINUTE)) return;
   throw fault('WorkspaceLocked', { message: `The workspace is locked (${lock.reason}).`, data: { ...lock } });
 }
+
+export const isSameLock = (a: WriteLock | undefined, b: WriteLock | undefined): boolean =>
+  a !== undefined && b !== undefined && a.lockedAt === b.lockedAt && a.reason === b.reason;
 
 export function editing(): Partial<ServiceSchema<any, any>> {
   return {
@@ -127,7 +129,7 @@ export function editing(): Partial<ServiceSchema<any, any>> {
       ): Promise<unknown> {
         const row = await this.allowed(ctx, workspaceId, action, subject, object);
         const { result } = await this.store.change(row.id, this.author(ctx), (draft) => {
-          if (!ignoreLock) assertUnlocked(draft.row.writeLock);
+          if (!ignoreLock) assertUnlocked(draft.row.writeLock, this.config.writeLockTimeoutMinutes);
           return work(draft);
         });
         return result;

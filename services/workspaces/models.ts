@@ -4,6 +4,7 @@ import { isPlainObject } from '../../mixins/shared/json.ts';
 import { appSnapshot } from './app-details.ts';
 import type { AccessAnswer, ModelAnswer } from './contract.ts';
 import { rolesOf, scopedRules } from './dsul/security-file.ts';
+import { withoutCredentials } from './git/credentials.ts';
 import type { ApiKeyRow, SecretRow, WorkspaceRow } from './store/rows.ts';
 import type { Snapshot } from './store/snapshot.ts';
 import type { Store } from './store/store.ts';
@@ -38,7 +39,7 @@ export async function modelOf(store: Store, workspaceId: string): Promise<ModelA
 export async function appModelOf(store: Store, appSlug: string, version?: string): Promise<ModelAnswer> {
   const { row, snapshot } = await appSnapshot(store, appSlug, version);
   return {
-    ...snapshot.index,
+    ...withoutCredentials(snapshot.index),
     id: row.workspaceId,
     slug: row.slug,
     name: String(snapshot.index.name ?? row.slug),
@@ -51,7 +52,7 @@ export async function appModelOf(store: Store, appSlug: string, version?: string
 
 function described(row: WorkspaceRow, snapshot: Snapshot): ModelAnswer {
   return {
-    ...snapshot.index,
+    ...withoutCredentials(snapshot.index),
     id: row.id,
     slug: row.slug,
     name: row.name,

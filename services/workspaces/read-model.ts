@@ -1,13 +1,21 @@
 /** read-model — a workspace as GET shows it: its index, and maps of what it holds without their bodies. */
+
+import type { Config } from '../../mixins/shared/config.ts';
 import { isPlainObject, type JsonObject } from '../../mixins/shared/json.ts';
 import { detailedInstance } from './app-details.ts';
 import { automationMeta } from './dsul/automation.ts';
 import { automationEvents, pageEvents } from './dsul/processed-events.ts';
+import { shownIndex } from './git/credentials.ts';
+import { shownPlatformRepositories } from './git/repositories.ts';
 import type { WorkspaceRow } from './store/rows.ts';
 import { audit, type Snapshot } from './store/snapshot.ts';
 import type { Store } from './store/store.ts';
 
-export async function readModel(store: Store, row: WorkspaceRow, snapshot: Snapshot): Promise<JsonObject> {
+export async function readModel(
+  { store, config }: { store: Store; config: Config },
+  row: WorkspaceRow,
+  snapshot: Snapshot,
+): Promise<JsonObject> {
   const { index } = snapshot;
   const imports = await Promise.all(
     Object.entries(snapshot.imports).map(
@@ -15,7 +23,7 @@ export async function readModel(store: Store, row: WorkspaceRow, snapshot: Snaps
     ),
   );
   return {
-    ...index,
+    ...shownIndex(index),
     id: row.id,
     name: index.name ?? row.name,
     slug: index.slug ?? row.slug,
@@ -25,7 +33,7 @@ export async function readModel(store: Store, row: WorkspaceRow, snapshot: Snaps
     updatedBy: row.updatedBy,
     revision: snapshot.revision,
     ...(row.writeLock ? { writeLock: row.writeLock } : {}),
-    platformRepositories: {},
+    platformRepositories: shownPlatformRepositories(config),
     automations: listedAutomations(snapshot),
     pages: listedPages(snapshot),
     imports: Object.fromEntries(imports),

@@ -2,8 +2,8 @@
  * versions — owns the published versions of a workspace: publish, list, compare, restore, duplicate, delete.
  *
  * State   `versions` of the workspace's row; folders `workspaces/<id>/versions/<name>/`, never changed once written.
- * Emits   `workspaces.versions.published|deleted`, `workspaces.imported` (restore), `workspaces.duplicated`.
- * Calls   `runtime.check`.
+ * Emits   `workspaces.versions.published|deleted|rollback|progress`, `workspaces.imported` (restore, pull), `workspaces.duplicated`.
+ * Calls   `runtime.check`, `users.get` (author of commits), and git repositories.
  */
 import type { ServiceSchema } from 'moleculer';
 import { fault } from '../../mixins/shared/errors.ts';
@@ -13,13 +13,20 @@ import { type Imported, importInto } from './archive/import-workspace.ts';
 import { CURRENT, versionFolder } from './dsul/layout.ts';
 import { duplicate } from './duplicate.ts';
 import { type Call, editing, type Self } from './editing.mixin.ts';
+import { shownIndex } from './git/credentials.ts';
+import { pull } from './git/pull.ts';
+import { push } from './git/push.ts';
+import { inTime, type Processing } from './patience.ts';
 import { compareSnapshots, type ObjectChange } from './semantic-diff.ts';
+import type { Draft } from './store/draft.ts';
 import type { VersionRow } from './store/rows.ts';
+import type { Snapshot } from './store/snapshot.ts';
 import { filesOfVersion } from './version-files.ts';
 import { assertVersionName, generatedVersionName } from './version-names.ts';
 
 type VersionParams = { workspaceId: string; versionId: string; query?: Record<string, any>; body?: any };
 
+const shown = (snapshot: Snapshot): Snapshot => ({ ...snapshot, index: shownIndex(snapshot.index) });
 const unknown = (version: string) => fault('InvalidVersionError', { message: `There is no version '${version}'.`, data: { version } });
 
 const versions: ServiceSchema<any, any> = {
@@ -37,12 +44,12 @@ const versions: ServiceSchema<any, any> = {
       },
     },
 
-    /** POST /workspaces/:workspaceId/versions `{ description, name? }`: an immutable copy. The oldest beyond the kept number go. */
+    /** POST /workspaces/:workspaceId/versions `{ description, name?, repository? }`: an immutable copy, here or pushed to a repository. The oldest beyond the kept number go. */
     publish: {
       visibility: 'published',
       identity: 'required',
       params: { workspaceId: 'string' },
-      handler(this: Self, ctx: Call<VersionParams>): Promise<VersionRow> {
+      async handler(this: Self, ctx: Call<VersionParams>): Promise<VersionRow | Processing> {
         const body: JsonObject = isPlainObject(ctx.params.body) ? ctx.params.body : {};
         if (body.description === undefined || body.description === null || body.description === '')
           throw fault('RequestValidationError', {
@@ -50,26 +57,12 @@ const versions: ServiceSchema<any, any> = {
             data: { problems: [{ path: 'description', message: 'is required' }] },
           });
         if (body.name !== undefined) assertVersionName(body.name);
-        return this.edit(ctx, ctx.params.workspaceId, { action: 'update' }, (draft) => {
-          assertNoRepository(body.repository, draft.index);
-          const known = draft.row.versions ?? [];
-          const taken = known.map(({ name }) => name);
-          const name = (body.name as string | undefined) ?? generatedVersionName(taken, new Date(draft.now));
-          if (taken.includes(name))
-            throw fault('AlreadyUsedError', { message: `There is already a version '${name}'.`, data: { version: name } });
-          const version: VersionRow = {
-            name,
-            description: body.description,
-            createdAt: draft.now,
-            ...(draft.author.userId ? { createdBy: draft.author.userId } : {}),
-          };
-          const kept = [version, ...known].slice(0, Math.max(1, this.config.maxWorkspaceVersions));
-          draft.setRow({ versions: kept });
-          draft.step({ do: 'copyAll', from: versionFolder(draft.row.id), to: versionFolder(draft.row.id, name) });
-          for (const old of known) if (!kept.includes(old)) draft.step({ do: 'removeAll', prefix: versionFolder(draft.row.id, old.name) });
-          draft.event('workspaces.versions.published', { version });
-          return version;
-        });
+        if (!isPlainObject(body.repository)) return publish(this, ctx, body);
+        const row = await this.allowed(ctx, ctx.params.workspaceId, 'update');
+        const taken = (row.versions ?? []).map(({ name }) => name);
+        const name = nameOf(body, taken, new Date().toISOString());
+        const told = { workspaceId: row.id, event: 'workspaces.versions.published', timeout: ctx.params.query?.timeout };
+        return inTime(this, told, push(this, ctx, row.id, { repositoryId: body.repository.id, name, description: body.description }));
       },
     },
 
@@ -91,19 +84,35 @@ const versions: ServiceSchema<any, any> = {
       },
     },
 
-    /** POST /workspaces/:workspaceId/versions/:versionId/pull: the workspace becomes that version again, in one change. `latest` is the newest. */
+    /**
+     * POST /workspaces/:workspaceId/versions/:versionId/pull `{ repository?, discardLocalChanges? }`: the workspace becomes that version again, in one
+     * change (`latest`: the newest), or takes what a repository holds. @throws InvalidVersionError · MergeConflictError
+     */
     pull: {
       visibility: 'published',
       identity: 'required',
       params: { workspaceId: 'string', versionId: 'string' },
-      async handler(this: Self, ctx: Call<VersionParams>): Promise<Imported> {
+      async handler(this: Self, ctx: Call<VersionParams>): Promise<Imported | Processing> {
+        const { versionId, query } = ctx.params;
+        const body: JsonObject = isPlainObject(ctx.params.body) ? ctx.params.body : {};
         const row = await this.allowed(ctx, ctx.params.workspaceId, 'update');
-        const { index } = (await this.store.current(row.id)).snapshot;
-        assertNoRepository(isPlainObject(ctx.params.body) ? ctx.params.body.repository : undefined, index);
-        const version = ctx.params.versionId === 'latest' ? row.versions?.[0]?.name : ctx.params.versionId;
-        if (!version || version === CURRENT || !row.versions?.some(({ name }) => name === version)) throw unknown(ctx.params.versionId);
+        const told = { workspaceId: row.id, event: 'workspaces.imported', timeout: query?.timeout };
+        const listed = row.versions?.find(({ name }) => name === versionId);
+        const repository = isPlainObject(body.repository) ? body.repository : listed?.repository;
+        if (repository) {
+          const discardLocalChanges = body.discardLocalChanges === true || body.discardLocalChanges === 'true';
+          return inTime(this, told, pull(this, ctx, row.id, { repositoryId: repository.id, version: versionId, discardLocalChanges }));
+        }
+        // The newest of those kept here: one that was pushed away is in its repository.
+        const version = versionId === 'latest' ? row.versions?.find((entry) => !entry.repository)?.name : listed?.name;
+        if (!version || version === CURRENT) throw unknown(versionId);
         const parsed = await parseArchive(await filesOfVersion(this.store, row.id, version));
-        return importInto(this, ctx, row.id, parsed, { prune: true, isRollback: true, version, withoutApp: true });
+        const record = (draft: Draft) => draft.event('workspaces.versions.rollback', { version: { name: version } });
+        return inTime(
+          this,
+          told,
+          importInto(this, ctx, row.id, parsed, { prune: true, isRollback: true, version, withoutApp: true, record }),
+        );
       },
     },
 
@@ -116,7 +125,11 @@ const versions: ServiceSchema<any, any> = {
         const row = await this.allowed(ctx, ctx.params.workspaceId, 'read');
         const from = ctx.params.versionId;
         const to = String(ctx.params.query?.with ?? CURRENT);
-        return { from, to, changes: compareSnapshots(await this.store.version(row.id, from), await this.store.version(row.id, to)) };
+        return {
+          from,
+          to,
+          changes: compareSnapshots(shown(await this.store.version(row.id, from)), shown(await this.store.version(row.id, to))),
+        };
       },
     },
 
@@ -136,17 +149,31 @@ const versions: ServiceSchema<any, any> = {
 
 export default versions;
 
-/** Versions kept in a git repository are not offered yet: refused clearly rather than kept here under a false name. */
-function assertNoRepository(repository: unknown, index: JsonObject): void {
-  if (!isPlainObject(repository)) return;
-  const known = isPlainObject(index.repositories) ? index.repositories : {};
-  if (typeof repository.id !== 'string' || !Object.hasOwn(known, repository.id))
-    throw fault('ObjectNotFoundError', {
-      message: `There is no repository '${String(repository.id)}'.`,
-      data: { subjectType: 'repositories', id: String(repository.id) },
-    });
-  throw fault('PrismeError', {
-    message: 'This installation does not synchronise with git repositories yet.',
-    data: { repository: repository.id },
+const nameOf = (body: JsonObject, taken: string[], now: string): string => {
+  const name = (body.name as string | undefined) ?? generatedVersionName(taken, new Date(now));
+  if (taken.includes(name)) throw fault('AlreadyUsedError', { message: `There is already a version '${name}'.`, data: { version: name } });
+  return name;
+};
+
+/** An immutable copy kept here. */
+function publish(self: Self, ctx: Call<VersionParams>, body: JsonObject): Promise<VersionRow> {
+  return self.edit(ctx, ctx.params.workspaceId, { action: 'update' }, (draft) => {
+    const known = draft.row.versions ?? [];
+    const version: VersionRow = {
+      name: nameOf(
+        body,
+        known.map(({ name }) => name),
+        draft.now,
+      ),
+      description: body.description,
+      createdAt: draft.now,
+      ...(draft.author.userId ? { createdBy: draft.author.userId } : {}),
+    };
+    const kept = [version, ...known].slice(0, Math.max(1, self.config.maxWorkspaceVersions));
+    draft.setRow({ versions: kept, dirty: draft.row.dirty ?? false });
+    draft.step({ do: 'copyAll', from: versionFolder(draft.row.id), to: versionFolder(draft.row.id, version.name) });
+    for (const old of known) if (!kept.includes(old)) draft.step({ do: 'removeAll', prefix: versionFolder(draft.row.id, old.name) });
+    draft.event('workspaces.versions.published', { version });
+    return version;
   });
 }

@@ -15,6 +15,7 @@ import { checkedIndex, configProblems } from './dsul/index-file.ts';
 import { CURRENT } from './dsul/layout.ts';
 import { defaultSecurity } from './dsul/security-file.ts';
 import { type Call, editing, etagOf, type Self } from './editing.mixin.ts';
+import { isAsShown, sealedFields, shownIndex } from './git/credentials.ts';
 import { listLabels, listWorkspaces } from './listing.ts';
 import { accessOf, modelOf } from './models.ts';
 import { readModel } from './read-model.ts';
@@ -55,15 +56,17 @@ const workspaces: ServiceSchema<any, any> = {
       async handler(this: Self, ctx: Call<Named>): Promise<JsonObject> {
         (await this.abilityOf(ctx)).assert('create', 'workspaces', {});
         const author = this.author(ctx);
-        const { row, index } = newIndex(checkedIndex(ctx.params.body ?? {}), author, shortId(7), new Date().toISOString());
+        const id = shortId(7);
+        const fields = sealedFields(this.keyRing, id, checkedIndex(ctx.params.body ?? {}));
+        const { row, index } = newIndex(fields, author, id, new Date().toISOString());
         const security = defaultSecurity();
         await this.store.create(row, author, (draft) => {
           draft.putIndex(index);
           draft.putSecurity(security);
-          draft.event('workspaces.created', { workspace: index });
+          draft.event('workspaces.created', { workspace: shownIndex(index) });
           draft.event('workspaces.security.updated', { security });
         });
-        return { ...index, createdAt: row.createdAt, createdBy: row.createdBy };
+        return { ...shownIndex(index), createdAt: row.createdAt, createdBy: row.createdBy };
       },
     },
 
@@ -78,7 +81,7 @@ const workspaces: ServiceSchema<any, any> = {
         const { row, snapshot: current } = await this.store.current(id);
         const snapshot = version && version !== CURRENT ? await this.store.version(id, version) : current;
         this.setHeaders(ctx, { etag: etagOf(snapshot.meta.index?.checksum ?? '') });
-        return readModel(this.store, row, snapshot);
+        return readModel(this, row, snapshot);
       },
     },
 
@@ -88,17 +91,16 @@ const workspaces: ServiceSchema<any, any> = {
       identity: 'required',
       params: { workspaceId: 'string' },
       async handler(this: Self, ctx: Call<Named>): Promise<JsonObject> {
-        const fields = checkedIndex(ctx.params.body ?? {});
+        const { repositories, ...rest } = checkedIndex(ctx.params.body ?? {});
         const row = await this.allowed(ctx, ctx.params.workspaceId, 'update');
-        if (fields.repositories !== undefined) {
-          const { snapshot } = await this.store.current(row.id);
-          if (JSON.stringify(fields.repositories) !== JSON.stringify(snapshot.index.repositories))
-            await this.authorize(ctx, row.id, 'manage_repositories', 'workspaces', row);
-        }
+        const areRepositoriesSent =
+          repositories !== undefined && !isAsShown(repositories, (await this.store.current(row.id)).snapshot.index);
+        if (areRepositoriesSent) await this.authorize(ctx, row.id, 'manage_repositories', 'workspaces', row);
+        const fields = areRepositoriesSent ? { ...rest, repositories } : rest;
         return this.edit(ctx, row.id, { action: 'update' }, async (draft) => {
-          this.assertMatch(ctx, draft.before.meta.index?.checksum, draft.index);
-          const index = await editedIndex(this.store, draft, fields);
-          return { ...index, id: row.id };
+          this.assertMatch(ctx, draft.before.meta.index?.checksum, shownIndex(draft.index));
+          const index = await editedIndex(this.store, draft, sealedFields(this.keyRing, row.id, fields, draft.index));
+          return { ...shownIndex(index), id: row.id };
         });
       },
     },
@@ -141,7 +143,7 @@ const workspaces: ServiceSchema<any, any> = {
             data: { problems },
           });
         return this.edit(ctx, ctx.params.workspaceId, { action: 'update' }, async (draft) => {
-          this.assertMatch(ctx, draft.before.meta.index?.checksum, draft.index);
+          this.assertMatch(ctx, draft.before.meta.index?.checksum, shownIndex(draft.index));
           const config = { ...(isPlainObject(draft.index.config) ? draft.index.config : {}), ...sent };
           await editedIndex(this.store, draft, checkedIndex({ config }));
           return config;

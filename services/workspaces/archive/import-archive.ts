@@ -16,7 +16,7 @@ import { assertPageRow, checkedPage } from '../dsul/page.ts';
 import { pageEvents } from '../dsul/processed-events.ts';
 import { checkedSecurity } from '../dsul/security-file.ts';
 import { assertSlug } from '../dsul/slugs.ts';
-import { readYaml } from '../dsul/yaml.ts';
+import { editYaml, readYaml } from '../dsul/yaml.ts';
 import { assertSecurityWithinRights, type Giver } from '../escalation.ts';
 import { checkedInstance } from '../instances.ts';
 import type { Draft } from '../store/draft.ts';
@@ -84,13 +84,15 @@ function checkedObject(kind: Kind, slug: string, value: JsonObject, text: string
       : kind === 'imports'
         ? checkedInstance({ ...value, slug })
         : checkedPage(value);
-  if (value.slug !== undefined && value.slug !== slug) return { kind, slug, value: { ...checked, slug } };
-  const isAsWritten = JSON.stringify(checked) === JSON.stringify(value);
-  if (kind === 'imports' && value.slug === undefined) {
-    const { slug: _slug, ...stored } = checked;
-    return { kind, slug, value: stored, ...(JSON.stringify(stored) === JSON.stringify(value) ? { text } : {}) };
-  }
-  return { kind, slug, value: checked, ...(isAsWritten ? { text } : {}) };
+  const { slug: _slug, ...withoutSlug } = checked;
+  const stored =
+    value.slug !== undefined && value.slug !== slug
+      ? { ...checked, slug }
+      : kind === 'imports' && value.slug === undefined
+        ? withoutSlug
+        : checked;
+  // Comments and order stay, also of a file that is corrected.
+  return { kind, slug, value: stored, text: JSON.stringify(stored) === JSON.stringify(value) ? text : editYaml(text, stored, slug) };
 }
 
 export interface Applied {
@@ -215,7 +217,7 @@ function importPage(draft: Draft, ability: Ability, slug: string, value: JsonObj
   const given = typeof value.id === 'string' && value.id && !taken.has(value.id) ? value.id : shortId(7);
   const id = draft.get('pages', oldSlug)?.id ?? given;
   const page = { ...value, id, slug, workspaceId: draft.row.id, workspaceSlug: draft.row.slug };
-  const stored = JSON.stringify(page) === JSON.stringify(value) && text !== undefined ? { text } : {};
+  const stored = text === undefined ? {} : { text: editYaml(text, page, slug) };
   if (!draft.put('pages', slug, page, { oldSlug, ...stored })) return false;
   assertPageRow(draft, page);
   draft.event(isNew ? 'workspaces.pages.created' : 'workspaces.pages.updated', {

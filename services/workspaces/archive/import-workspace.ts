@@ -3,9 +3,11 @@ import { toPublicError } from '../../../mixins/shared/errors.ts';
 import { isPlainObject, type JsonObject } from '../../../mixins/shared/json.ts';
 import { compileCheck } from '../compile-check.ts';
 import type { Finding } from '../dsul/automation.ts';
-import { assertUnlocked, type Call, type Self } from '../editing.mixin.ts';
+import { assertUnlocked, type Call, isSameLock, type Self } from '../editing.mixin.ts';
 import { appOfWorkspace, publishApp } from '../publish-app.ts';
 import { readModel } from '../read-model.ts';
+import type { Draft } from '../store/draft.ts';
+import type { WriteLock } from '../store/rows.ts';
 import { applyImport, type ImportError, type ImportOptions, type Parsed } from './import-archive.ts';
 
 export interface Imported {
@@ -22,6 +24,10 @@ export interface Imported {
 export interface ImportIntoOptions extends ImportOptions {
   /** Name of the version that is restored. */
   version?: string;
+  /** Lock of the session this import belongs to. */
+  lock?: WriteLock;
+  /** Further fields of the row, in the same change. */
+  record?(draft: Draft): void;
   /** The app named by `.import.yml` is not published. */
   withoutApp?: boolean;
 }
@@ -41,7 +47,7 @@ export async function importInto(
   const warnings = await compileCheck(self, ctx, workspaceId, automations, { isLenient: true, imports });
 
   const { result } = await self.store.change(workspaceId, self.author(ctx), async (draft) => {
-    assertUnlocked(draft.row.writeLock);
+    if (!isSameLock(draft.row.writeLock, options.lock)) assertUnlocked(draft.row.writeLock, self.config.writeLockTimeoutMinutes);
     const applied = await applyImport(self.store, draft, parsed, { ability, identity: self.identityOf(ctx), workspaceId }, options);
     const app = options.withoutApp ? undefined : await publishNamedApp();
     draft.event('workspaces.imported', {
@@ -52,6 +58,7 @@ export async function importInto(
       ...(options.version ? { version: { name: options.version } } : {}),
       ...(app ? { publishedAppSlug: app } : {}),
     });
+    options.record?.(draft);
     return { ...applied, app };
 
     /** `.import.yml` may say that the workspace is published as an app. That it cannot be here is no fault of the import. */
@@ -84,6 +91,6 @@ export async function importInto(
     ...(options.prune ? { deleted: result.deleted } : {}),
     ...(warnings.length > 0 ? { warnings } : {}),
     ...(result.app ? { publishedAppSlug: result.app } : {}),
-    workspace: await readModel(self.store, row, snapshot),
+    workspace: await readModel(self, row, snapshot),
   };
 }

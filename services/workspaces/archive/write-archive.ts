@@ -1,8 +1,10 @@
 /** write-archive — a workspace as a zip: the same content always gives the same bytes (names sorted, one date). */
+import { isDeepStrictEqual } from 'node:util';
 import { type Zippable, zipSync } from 'fflate';
 import { isPlainObject, type JsonObject } from '../../../mixins/shared/json.ts';
 import { KINDS, objectFile } from '../dsul/layout.ts';
-import { writeYaml } from '../dsul/yaml.ts';
+import { editYaml, writeYaml } from '../dsul/yaml.ts';
+import { withoutCredentials } from '../git/credentials.ts';
 import type { Snapshot } from '../store/snapshot.ts';
 
 /** The first date a zip file can hold; local time, as the format has no zone. */
@@ -28,7 +30,10 @@ export interface ExportOptions {
 export function archiveOf(snapshot: Snapshot, { workspaceId, version, app, texts = new Map(), exportedAt }: ExportOptions): Buffer {
   const files = new Map<string, Uint8Array>();
   const add = (path: string, value: JsonObject) => void files.set(`${version}/${path}`, Buffer.from(texts.get(path) ?? writeYaml(value)));
-  add('index.yml', snapshot.index);
+  const index = withoutCredentials(snapshot.index);
+  // The text of the file serves only while it holds no credentials.
+  if (isDeepStrictEqual(index, snapshot.index)) add('index.yml', index);
+  else files.set(`${version}/index.yml`, Buffer.from(editYaml(texts.get('index.yml') ?? '', index)));
   if (Object.keys(snapshot.security).length > 0) add('security.yml', snapshot.security);
   const checksums: Record<string, Record<string, string>> = {};
   for (const kind of KINDS) {

@@ -138,6 +138,8 @@ function repositoryProblems(repositories: unknown): Problem[] {
       if (!url) problems.push({ path: `${at}.config.url`, message: 'is required' });
       else if (!/^(https?:\/\/|git@|ssh:\/\/)/.test(url))
         problems.push({ path: `${at}.config.url`, message: 'must be an https or ssh address' });
+      else if (/^\w+:\/\/[^/]*:[^/]*@/.test(url))
+        problems.push({ path: `${at}.config.url`, message: 'must not hold a password: give config.auth { user, password }' });
       else if (auth.password && !url.startsWith('http'))
         problems.push({ path: `${at}.config.url`, message: 'must start with https:// when a password is given' });
       if (typeof config.branch !== 'string') problems.push({ path: `${at}.config.branch`, message: 'is required' });

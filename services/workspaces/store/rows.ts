@@ -24,6 +24,15 @@ export interface WriteLock {
   reason: string;
 }
 
+export interface Synchronisation {
+  createdAt: string;
+  createdBy?: string;
+  /** Name of the version, `latest`, or a commit. */
+  version: string;
+  commit: string;
+  repositoryId: string;
+}
+
 /** Identity, ownership and listing of a workspace, and the pointer that commits every change (store/store.ts). */
 export interface WorkspaceRow extends Stored, Audited {
   name: string;
@@ -40,7 +49,12 @@ export interface WorkspaceRow extends Stored, Audited {
   revision: number;
   writeLock?: WriteLock;
   suspended?: boolean;
+  /** Changed since the last push to a repository. */
   dirty?: boolean;
+  lastPush?: Synchronisation;
+  lastPull?: Synchronisation;
+  /** Per repository, the commit that the workspace was the same as when they last met. */
+  synced?: { repositoryId: string; commit: string }[];
   /** Key of a committed change whose files are being written. */
   journal?: string;
   /** Being deleted: nobody sees it any more. */
