@@ -6,6 +6,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { Redis } from 'ioredis';
 import { type CoreOptions, type OpenedBus, openBus } from '../mixins/bus/bus.ts';
 import { loadConfig } from '../mixins/shared/config.ts';
@@ -17,7 +19,11 @@ const EVENTS = 40_000;
 const RUNS = 3;
 const WORKSPACES = 50;
 const IN_FLIGHT = 1_000;
+const BACKLOG = 100_000;
 const MILLION = Number(process.argv.includes('--short') ? 100_000 : 1_000_000);
+
+setFlagsFromString('--expose-gc');
+const gc = runInNewContext('gc') as () => void;
 
 const PAYLOAD = { amount: 12.5, currency: 'EUR', customer: { id: 'c_18273', name: 'Ada' }, items: [{ sku: 'A-1', count: 2 }] };
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -79,13 +85,34 @@ async function latency(bus: OpenedBus, seconds: number): Promise<{ p50: number; 
   return { p50: at(0.5), p99: at(0.99) };
 }
 
-/** Growth of this process, MB, from a tenth of the way to the end. */
-async function growth(bus: OpenedBus, count: number): Promise<number> {
+/** Live heap after a collection and memory of this process, MB. */
+function memory(): { heap: number; rss: number } {
+  gc();
+  const { heapUsed, external, rss } = process.memoryUsage();
+  return { heap: (heapUsed + external) / 1e6, rss: rss / 1e6 };
+}
+
+/** Growth from a tenth of the way to the end, MB. */
+async function growth(bus: OpenedBus, count: number): Promise<{ heap: number; rss: number }> {
   await throughput(bus, count / 10);
-  const before = process.memoryUsage().rss;
+  const before = memory();
   await throughput(bus, count - count / 10);
-  await pause(500);
-  return (process.memoryUsage().rss - before) / 1e6;
+  const after = memory();
+  return { heap: after.heap - before.heap, rss: after.rss - before.rss };
+}
+
+/** Events a second when `count` of them wait in the log: what a group does that was away. */
+async function catchUp(bus: OpenedBus, count: number): Promise<number> {
+  for (let n = 0; n < count; n += IN_FLIGHT) await Promise.all(Array.from({ length: IN_FLIGHT }, (_, i) => send(bus, n + i)));
+  let handled = 0;
+  const startedAt = performance.now();
+  await new Promise<void>((resolve) => {
+    const handle = () => {
+      if (++handled === count) resolve();
+    };
+    void bus.on(EMIT_TOPIC, handle, { group: 'late' });
+  });
+  return (count / (performance.now() - startedAt)) * 1_000;
 }
 
 /** The ceiling on Redis: one connection writes, one reads with a consumer group, acknowledgements in batches; same body, nothing else. */
@@ -154,15 +181,15 @@ function rawSqlite(file: string): number {
 
 async function measure(
   name: string,
-  busUrl: string,
+  urlOf: (log: string) => string,
   limits: { name: string; run: () => Promise<number> | number },
   goals: string[],
 ): Promise<Row[]> {
-  const open = (options: CoreOptions = {}) =>
-    openBus(loadConfig({}, { busUrl, namespace: `bench${Math.random().toString(36).slice(2)}`, nodeId: 'bench' }), {
-      service: 'bench',
-      ...options,
-    });
+  /** Each on a log of its own: a group begins with the oldest entry kept. */
+  const open = (options: CoreOptions = {}) => {
+    const name = `bench${Math.random().toString(36).slice(2)}`;
+    return openBus(loadConfig({}, { busUrl: urlOf(name), namespace: name, nodeId: 'bench' }), { service: 'bench', ...options });
+  };
   const speeds: number[] = [];
   const costs: number[] = [];
   const tops: number[] = [];
@@ -172,7 +199,6 @@ async function measure(
     const { perSecond, cpuMicros } = await throughput(bus, EVENTS);
     speeds.push(perSecond);
     costs.push(cpuMicros);
-    await bus.core.carrier.trim();
     await bus.close();
   }
   const bus = await open();
@@ -182,6 +208,9 @@ async function measure(
   const long = await open({ keepMs: 0, trimMs: 1_000 });
   const grown = await growth(long, MILLION);
   await long.close();
+  const away = await open();
+  const backlog = await catchUp(away, BACKLOG);
+  await away.close();
 
   const limit = { name: limits.name, value: round(median(tops)) };
   const speed = round(median(speeds));
@@ -190,7 +219,9 @@ async function measure(
     { name: `${name}: CPU per event, both sides`, value: round(median(costs), 1), unit: 'µs' },
     { name: `${name}: emit to handler at 1000/s, p50`, value: round(p50, 2), unit: 'ms' },
     { name: `${name}: emit to handler at 1000/s, p99`, value: round(p99, 2), unit: 'ms', goal: goals[1] },
-    { name: `${name}: memory growth from ${MILLION / 10} to ${MILLION} events`, value: round(grown, 1), unit: 'MB', goal: 'flat' },
+    { name: `${name}: live heap, growth from ${MILLION / 10} to ${MILLION} events`, value: round(grown.heap, 1), unit: 'MB', goal: 'flat' },
+    { name: `${name}: memory of the process, growth meanwhile`, value: round(grown.rss, 1), unit: 'MB', goal: 'flat' },
+    { name: `${name}: handling ${BACKLOG} events that had waited`, value: round(backlog), unit: 'events/s' },
   ];
 }
 
@@ -200,7 +231,7 @@ export async function rows(): Promise<Row[]> {
   let files = 0;
   try {
     const sqlite = { name: 'raw SQLite log', run: () => rawSqlite(join(dir, `raw${++files}.db`)) };
-    found.push(...(await measure('embedded', `sqlite:${dir}/bus.db`, sqlite, ['≥ 15 000/s', '< 10 ms'])));
+    found.push(...(await measure('embedded', (log) => `sqlite:${dir}/${log}.db`, sqlite, ['≥ 15 000/s', '< 10 ms'])));
   } finally {
     rmSync(dir, { recursive: true, force: true });
   }
@@ -208,7 +239,7 @@ export async function rows(): Promise<Row[]> {
   const redis = await startRedis({ isolated: true });
   try {
     const raw = { name: 'raw XADD, XREADGROUP, XACK', run: () => rawRedis(redis.url) };
-    found.push(...(await measure('Redis', redis.url, raw, ['≥ 40 %', '< 20 ms'])));
+    found.push(...(await measure('Redis', () => redis.url, raw, ['≥ 40 %', '< 20 ms'])));
   } finally {
     await redis.stop();
   }

@@ -14,8 +14,8 @@ import { type Item, openWindow } from './window.ts';
 
 /** Entries asked for in one read. */
 const READ_COUNT = 500;
-/** Unsettled entries a member keeps count of; beyond, it stops reading. */
-const MAX_OPEN = 50_000;
+/** Unsettled entries of a shard a member keeps count of; beyond, it stops reading that shard, and only that: a long backlog holds up no other shard. */
+const MAX_OPEN = 16_384;
 /** Entries, settled ahead ones included, between the cursor and the last read one of a shard. */
 const MAX_WINDOW = 65_536;
 /** Entries that may have been in the hands of an owner that died. */
@@ -65,7 +65,6 @@ export async function openConsumer(options: ConsumerOptions): Promise<Consumer> 
   const dirty = new Set<Shard>();
   /** Shards in which entries were only passed over: written with the next tick, as reading them again costs little. */
   const passedOver = new Set<Shard>();
-  let open = 0;
   let isStopping = false;
   let cancelTick = () => {};
   let cancelSettle: (() => void) | null = null;
@@ -95,7 +94,9 @@ export async function openConsumer(options: ConsumerOptions): Promise<Consumer> 
 
   // ---- reading -----------------------------------------------------------------------------------------------------------------------
 
-  const isFull = (shard: Shard) => open >= MAX_OPEN || shard.window.length >= MAX_WINDOW;
+  const isFull = (shard: Shard) => shard.open >= MAX_OPEN || shard.window.length >= MAX_WINDOW;
+  /** Room for all that one read may bring: a shard that was full is not read for each single entry that leaves it. */
+  const hasRoom = (shard: Shard) => shard.open + READ_COUNT <= MAX_OPEN && shard.window.length + READ_COUNT <= MAX_WINDOW;
 
   function laneOf(entry: Entry): string {
     if (options.batchSize > 1) return '';
@@ -130,7 +131,7 @@ export async function openConsumer(options: ConsumerOptions): Promise<Consumer> 
       item.isDangerous = true;
       shard.dangerous++;
     }
-    open++;
+    shard.open++;
     lanes.offer(shard, item, laneOf(entry));
   }
 
@@ -160,7 +161,7 @@ export async function openConsumer(options: ConsumerOptions): Promise<Consumer> 
 
   /** Reads on from where the shard stands until the log has no more or the window is full. */
   async function pump(shard: Shard): Promise<void> {
-    if (shard.isReading || shard.state === 'draining' || shard.state === 'lost' || isFull(shard)) return;
+    if (shard.isReading || shard.state === 'draining' || shard.state === 'lost' || !hasRoom(shard)) return;
     shard.isReading = true;
     try {
       do {
@@ -170,7 +171,7 @@ export async function openConsumer(options: ConsumerOptions): Promise<Consumer> 
         shard.isBehind = entries.length === READ_COUNT || shard.isStale;
         acceptAll(shard, entries);
         if (shard.state === 'held') await unhold(shard);
-      } while (shard.isBehind && !isFull(shard) && !isStopping);
+      } while (shard.isBehind && hasRoom(shard) && !isStopping);
     } catch (error) {
       trouble(`shard ${shard.index} cannot be read`, error);
       shard.isBehind = true;
@@ -195,7 +196,7 @@ export async function openConsumer(options: ConsumerOptions): Promise<Consumer> 
   function countOut(shard: Shard, item: Item): boolean {
     if (shard.state === 'lost') return false;
     if (item.isDangerous) shard.dangerous--;
-    open--;
+    shard.open--;
     markDirty(shard);
     return true;
   }
@@ -326,15 +327,9 @@ export async function openConsumer(options: ConsumerOptions): Promise<Consumer> 
     shard.state = 'lost';
     shards.delete(shard.index);
     dirty.delete(shard);
-    forgetOpen(shard);
     lanes.drop(shard);
     shard.abort.abort(new Error('another node owns this shard now'));
     shard.idle?.();
-  }
-
-  /** What the lanes hold will be counted by the next owner. Items that run now count themselves out. */
-  function forgetOpen(shard: Shard): void {
-    for (const lane of shard.lanes.values()) for (let item = lane.head; item; item = item.next) if (!item.isSettled) open--;
   }
 
   async function take(index: number): Promise<boolean> {
@@ -354,6 +349,7 @@ export async function openConsumer(options: ConsumerOptions): Promise<Consumer> 
       ahead: new Set(lease.ahead),
       failures: new Map(lease.failures.map((failure) => [failure.position, failure])),
       suspects: lease.wasReleased ? 0 : SUSPECTS,
+      open: 0,
       dangerous: 0,
       running: 0,
       validUntil: askedAt + leaseMs,

@@ -25,6 +25,8 @@ export interface Shard {
   readonly failures: Map<Position, Failure>;
   /** The former owner died: entries up to a window's length may have been in its hands. */
   suspects: number;
+  /** Unsettled items. */
+  open: number;
   /** Unsettled items that may have killed processes. */
   dangerous: number;
   running: number;

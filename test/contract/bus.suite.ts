@@ -55,7 +55,7 @@ export function neighbours(shards = 16): [string, string] {
   for (let i = 0; ; i++) if (shardOf(`other${i}`, shards) === shardOf('busy', shards)) return ['busy', `other${i}`];
 }
 
-export function busContract(name: string, openLog: () => Promise<BusLog>): void {
+export function busContract(name: string, openLog: () => Promise<BusLog>, { isCluster = false } = {}): void {
   describe(`the bus on ${name}`, () => {
     const openNode = nodesOf(openLog);
 
@@ -591,6 +591,30 @@ export function busContract(name: string, openLog: () => Promise<BusLog>): void 
 
         await eventually(() => seen.length === 2);
         expect(seen).toEqual([2, 3]);
+      });
+
+      it('writes the events of one call together, whatever their workspaces; on a cluster those of one workspace', async () => {
+        const node = await openNode();
+        const seen: number[] = [];
+        await node.on('*', (event) => void seen.push(numberOf(event)), { group: 'g' });
+        const draft = (n: number, workspaceId: string) => ({
+          type: 'e',
+          payload: { n },
+          options: { topic: EMIT_TOPIC, source: { workspaceId } },
+        });
+
+        const one = node.sendAll(range(5).map((n) => draft(n, 'w')));
+        const several = node.sendAll(range(40, 6).map((n) => draft(n, `w${n}`)));
+
+        await one;
+        if (isCluster) {
+          await expect(several).rejects.toMatchObject({ type: 'BrokerError' });
+          await eventually(() => seen.length === 5);
+        } else {
+          await several;
+          await eventually(() => seen.length === 45);
+          expect([...seen].sort((a, b) => a - b)).toEqual(range(45));
+        }
       });
 
       it('refuses all events of a call when one is not valid', async () => {

@@ -3,40 +3,20 @@
  * cursors, lanes), so no Redis consumer group, no pending list, nothing to claim: see docs/protocol.md for why. Works with Redis 6.2 and later.
  */
 import { randomUUID } from 'node:crypto';
-import { fault, isFault } from '../../../shared/errors.ts';
-import {
-  type Backlog,
-  type Carrier,
-  type CarrierOptions,
-  type DeathQuery,
-  type Draft,
-  type Entry,
-  type Follower,
-  type Settlement,
-  START,
-  type StoredDeath,
-} from '../../carrier.ts';
-import { shardOf } from '../../topics.ts';
-import { type Client, checkDurability, connect } from './connect.ts';
-import { compare, entriesOf, headOf, type RawEntry } from './entries.ts';
+import { fault } from '../../../shared/errors.ts';
+import { type Backlog, type Carrier, type CarrierOptions, type Entry, type Follower, type Settlement, START } from '../../carrier.ts';
+import { checkDurability, connect } from './connect.ts';
+import { openDeaths } from './deaths.ts';
+import { compare, entriesOf, type RawEntry } from './entries.ts';
 import { keysOf } from './keys.ts';
 import { openReader, type Reader } from './reader.ts';
+import { openWriter } from './writer.ts';
 
 const SHARDS = 16;
-/** Drafts of this process that Redis has not confirmed; beyond, producers are refused. */
-const MAX_UNCONFIRMED = 50_000;
-/** How often the length of the log is measured while something is written. */
-const MEASURE_MS = 1_000;
 /** The time in an event id and the one in its stream id come from two clocks; `find` looks this far before. */
 const CLOCK_SKEW_MS = 60_000;
 const FIND_LIMIT = 200_000;
 const SCAN_COUNT = 1_000;
-
-interface Pending {
-  drafts: Draft[];
-  resolve: () => void;
-  reject: (error: Error) => void;
-}
 
 export async function open(options: CarrierOptions): Promise<Carrier> {
   const { logger, maxEntries = 1_000_000, keepMs = 3_600_000, timeoutMs = 10_000 } = options;
@@ -59,123 +39,17 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
     return Promise.race([work, late]).finally(() => clearTimeout(timer));
   }
 
-  // ---- writing -----------------------------------------------------------------------------------------------------------------------
-
-  let pending: Pending[] = [];
-  let unconfirmed = 0;
-  let isScheduled = false;
-  /** Length of the whole log when it was last measured, and what this process has written since. */
-  let length = 0;
-  let measuredAt = Number.NEGATIVE_INFINITY;
-  let measuring: Promise<void> | null = null;
-
-  function append(drafts: Draft[]): Promise<void> {
-    if (isClosed) return Promise.reject(fault('ServiceUnavailable', { message: 'The event bus of this node is closed.' }));
-    if (unconfirmed + drafts.length > MAX_UNCONFIRMED)
-      return Promise.reject(fault('BusOverloaded', { message: 'Redis does not take events as fast as they are made; retry later.' }));
-    if (isCluster && drafts.some(({ shard }) => shard !== drafts[0]?.shard))
-      return Promise.reject(fault('BrokerError', { message: 'On a Redis Cluster events written together belong to one workspace.' }));
-    unconfirmed += drafts.length;
-    if (!isScheduled) {
-      isScheduled = true;
-      setImmediate(flush);
-    }
-    return new Promise<void>((resolve, reject) => {
-      pending.push({ drafts, resolve, reject });
-    });
-  }
-
-  /** What one turn of the event loop sends leaves in one packet: one command per shard, in order. */
-  async function flush(): Promise<void> {
-    isScheduled = false;
-    const parts = pending;
-    pending = [];
-    const sooner = setTimeout(refuse, timeoutMs, fault('ServiceUnavailable', { message: 'The Redis of the event bus does not answer.' }));
-    try {
-      if (performance.now() - measuredAt > MEASURE_MS) {
-        measuring ??= measure();
-        if (length >= maxEntries || measuredAt < 0) await measuring;
-      }
-      if (length >= maxEntries) throw fault('BusOverloaded', { data: { maxEntries } });
-      await write(parts);
-    } catch (error) {
-      refuse(refusalOf(error as Error));
-    } finally {
-      clearTimeout(sooner);
-      for (const { drafts } of parts) unconfirmed -= drafts.length;
-    }
-
-    function refuse(error: Error): void {
-      for (const part of parts) part.reject(error);
-    }
-  }
-
-  async function write(parts: Pending[]): Promise<void> {
-    const args = new Map<number, string[]>();
-    let isWide = false;
-    for (const { drafts } of parts)
-      for (const draft of drafts) {
-        let list = args.get(draft.shard);
-        if (!list) {
-          list = [];
-          args.set(draft.shard, list);
-        }
-        list.push(headOf(draft), draft.body);
-        isWide ||= draft.shard !== (drafts[0] as Draft).shard;
-      }
-    const calls = [...args].map(([shard, list]) => ({
-      shard,
-      args: [keys.log(shard), String(maxEntries), ...list] as [string, ...string[]],
-    }));
-    const answers = new Map<number, number>();
-    if (isWide) {
-      // Several shards in one call of `sendAll`: all that leaves now stands or falls together.
-      const transaction = client.multi();
-      for (const call of calls) (transaction as unknown as Client).busAppend(...call.args);
-      const results = (await transaction.exec()) ?? [];
-      calls.forEach(({ shard }, i) => {
-        const [error, answer] = results[i] ?? [new Error('no answer')];
-        if (error) throw error;
-        answers.set(shard, Number(answer));
-      });
-    } else
-      await Promise.all(
-        calls.map(async (call) => {
-          answers.set(call.shard, Number(await client.busAppend(...call.args)));
-        }),
-      );
-    for (const { drafts, resolve, reject } of parts) {
-      if (drafts.every(({ shard }) => (answers.get(shard) ?? 0) >= 0)) {
-        length += drafts.length;
-        resolve();
-      } else reject(fault('BusOverloaded', { data: { maxEntries } }));
-    }
-  }
-
-  function refusalOf(cause: Error): Error {
-    if (isFault(cause)) return cause;
-    // Redis refuses writes when `maxmemory` is reached and nothing may be evicted.
-    if (/^(EXECABORT.*)?OOM|OOM command/.test(cause.message))
-      return fault('BusOverloaded', { message: 'The Redis of the event bus is full; retry later.', cause });
-    return fault('ServiceUnavailable', { message: `The event could not be written: ${cause.message}`, cause });
-  }
-
-  async function measure(): Promise<void> {
-    try {
-      const count = async () => (await each((shard) => client.xlen(keys.log(shard)))).reduce((sum, one) => sum + one, 0);
-      let now = await count();
-      // Trimming comes before refusing: settled entries kept for replay give way.
-      if (now >= maxEntries && (await trim(0)) > 0) now = await count();
-      length = now;
-    } catch (error) {
-      logger.warn(`bus: the log cannot be measured: ${(error as Error).message}`);
-    } finally {
-      measuredAt = performance.now();
-      measuring = null;
-    }
-  }
-
   const each = <T>(work: (shard: number) => Promise<T>): Promise<T[]> => within(Promise.all(shards.map(work)));
+  const writer = openWriter({
+    client,
+    isCluster,
+    keys,
+    maxEntries,
+    timeoutMs,
+    logger,
+    count: async () => (await each((shard) => client.xlen(keys.log(shard)))).reduce((sum, one) => sum + one, 0),
+    trim: () => trim(0),
+  });
 
   // ---- following ---------------------------------------------------------------------------------------------------------------------
 
@@ -299,37 +173,13 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
     };
   }
 
-  // ---- dead letters ------------------------------------------------------------------------------------------------------------------
-
-  /** Goes through dead letters in order; stops when `visit` answers false. */
-  async function scanDeaths(
-    { group, workspaceId, ids, limit }: DeathQuery,
-    visit: (death: StoredDeath, streamId: string) => Promise<void> | void,
-  ) {
-    let left = limit ?? Number.POSITIVE_INFINITY;
-    const wanted = ids && new Set(ids);
-    const places = workspaceId ? [shardOf(workspaceId, SHARDS)] : shards;
-    for (const name of group ? [group] : (await knownGroups()).sort())
-      for (const shard of places) {
-        let after = '-';
-        while (left > 0) {
-          const raw = (await within(client.xrange(keys.dead(shard, name), after, '+', 'COUNT', SCAN_COUNT))) as RawEntry[];
-          for (const [streamId, fields] of raw) {
-            const death = deathOf(name, shard, streamId, fields);
-            if (left <= 0 || (workspaceId && death.entry.workspaceId !== workspaceId) || (wanted && !wanted.has(death.id))) continue;
-            left--;
-            await visit(death, streamId);
-          }
-          if (raw.length < SCAN_COUNT) break;
-          after = `(${(raw.at(-1) as RawEntry)[0]}`;
-        }
-      }
-  }
+  const deaths = openDeaths({ client, keys, shards, within, knownGroups });
 
   return {
     shards: SHARDS,
     compare,
-    append,
+    append: (drafts) =>
+      isClosed ? Promise.reject(fault('ServiceUnavailable', { message: 'The event bus of this node is closed.' })) : writer.append(drafts),
     async follow(follower) {
       followers.add(follower);
       reader ??= openReader(client, isCluster ? shards.map(another) : [another()], keys, SHARDS, tell, logger);
@@ -344,8 +194,13 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
     },
     read,
     async fetch(shard, positions) {
-      const found = (await within(Promise.all(positions.map((one) => client.xrange(keys.log(shard), one, one))))) as RawEntry[][];
-      return entriesOf(shard, found.flat());
+      const pipeline = client.pipeline();
+      for (const one of positions) pipeline.xrange(keys.log(shard), one, one);
+      const answers = (await within(pipeline.exec())) ?? [];
+      return answers.flatMap(([error, found]) => {
+        if (error) throw error;
+        return entriesOf(shard, found as RawEntry[]);
+      });
     },
     async find(shard, id) {
       const time = timeOf(id);
@@ -361,7 +216,7 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
     },
 
     async register(group) {
-      await within(client.sadd(keys.groups, group));
+      await within(client.busRegister(keys.groups, group));
     },
     async beat(group, member, ttlMs) {
       return ((await within(client.busBeat(keys.members(group), keys.groups, group, member, ttlMs))) as string[]).sort();
@@ -380,31 +235,15 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
     settle,
 
     backlog: async () => Promise.all((await knownGroups()).sort().map(backlogOf)),
-    async deaths(query) {
-      const deaths: StoredDeath[] = [];
-      await scanDeaths({ limit: 100, ...query }, (death) => void deaths.push(death));
-      return deaths;
-    },
-    async revive(query) {
-      let revived = 0;
-      await scanDeaths(query, async ({ group, entry: { shard } }, streamId) => {
-        revived += Number(await within(client.busRevive(keys.dead(shard, group), keys.log(shard), streamId, group)));
-      });
-      return revived;
-    },
-    async bury(query) {
-      let buried = 0;
-      await scanDeaths(query, async ({ group, entry: { shard } }, streamId) => {
-        buried += await within(client.xdel(keys.dead(shard, group), streamId));
-      });
-      return buried;
-    },
+    deaths: deaths.list,
+    revive: deaths.revive,
+    bury: deaths.bury,
     trim: () => trim(keepMs),
     async close() {
       if (isClosed) return;
-      if (unconfirmed)
+      if (writer.unconfirmed)
         await within(
-          waitUntil(() => unconfirmed === 0),
+          waitUntil(() => writer.unconfirmed === 0),
           2_000,
         ).catch(() => {});
       isClosed = true;
@@ -427,18 +266,4 @@ function timeOf(id: string): number | null {
   let time = 0;
   for (const letter of id.slice(0, 10)) time = time * 32 + CROCKFORD.indexOf(letter);
   return time;
-}
-
-function deathOf(group: string, shard: number, streamId: string, list: string[]): StoredDeath {
-  const fields: Record<string, string> = {};
-  for (let i = 0; i < list.length; i += 2) fields[list[i] as string] = list[i + 1] as string;
-  const { i: id = '', t: topic = '', w: workspaceId = '', b: body = '', a: attempts = '0', e: error = '', m: message = '' } = fields;
-  return {
-    id: `${group}~${shard}~${streamId}`,
-    group,
-    entry: { shard, id, topic, workspaceId, group: '', body },
-    attempts: Number(attempts),
-    error: { error, message },
-    diedAt: new Date(Number(streamId.split('-')[0])).toISOString(),
-  };
 }

@@ -7,7 +7,9 @@ import { fault } from '../../../shared/errors.ts';
 import type { Logger } from '../../carrier.ts';
 
 const SCRIPTS = {
-  busAppend: ['append', 1],
+  /** As many logs as the first argument says. */
+  busAppend: ['append', undefined],
+  busRegister: ['register', 1],
   busBeat: ['beat', 2],
   busLease: ['lease', 5],
   busRenew: ['renew', 1],

@@ -1,7 +1,9 @@
---[[ append: writes entries to a shard, in order, unless its log is full.
-     KEYS[1] log    ARGV[1] most entries the shard may hold    then for each entry: head, body (see entries.ts)
-     Returns the length of the log afterwards, or -1 when it is full and nothing was written. ]]
-local length = redis.call('XLEN', KEYS[1])
-if length >= tonumber(ARGV[1]) then return -1 end
-for i = 2, #ARGV, 2 do redis.call('XADD', KEYS[1], '*', 'h', ARGV[i], 'b', ARGV[i + 1]) end
-return length + (#ARGV - 1) / 2
+--[[ append: writes entries to one or several shards, in order: all of them, or none when the log of a shard is full.
+     KEYS logs    ARGV[1] most entries a log may hold    then for each entry: number of its log in KEYS, head, body (see entries.ts)
+     Returns 1, or -1 when nothing was written. The first XADD is the one that Redis refuses when its memory is full. ]]
+local most = tonumber(ARGV[1])
+for i = 1, #KEYS do
+  if redis.call('XLEN', KEYS[i]) >= most then return -1 end
+end
+for i = 2, #ARGV, 3 do redis.call('XADD', KEYS[tonumber(ARGV[i])], '*', 'h', ARGV[i + 1], 'b', ARGV[i + 2]) end
+return 1

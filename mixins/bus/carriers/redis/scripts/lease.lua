@@ -2,8 +2,10 @@
      KEYS[1] lease (string: token)    KEYS[2] state (hash: cursor, passed, owner, epoch, last)    KEYS[3] settled ahead (set)
      KEYS[4] failures (hash: position → attempts:crashes:due)    KEYS[5] log (stream)
      ARGV[1] member    ARGV[2] lifetime in ms    ARGV[3] salt, so that a token never comes back after a flush
+     The first write takes no memory, so that it works when Redis is full (see settle.lua).
      Returns { token, cursor, '1' when the former owner gave it back, now in ms, ahead, failures } or nothing. ]]
 if redis.call('EXISTS', KEYS[1]) == 1 then return false end
+redis.call('HDEL', KEYS[2], '')
 local epoch = redis.call('HINCRBY', KEYS[2], 'epoch', 1)
 local token = ARGV[1] .. ':' .. epoch .. ':' .. ARGV[3]
 redis.call('SET', KEYS[1], token, 'PX', ARGV[2])

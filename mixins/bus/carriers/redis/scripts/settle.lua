@@ -3,9 +3,12 @@
      ARGV[1] token    ARGV[2] number of this settlement: the same one is done once    ARGV[3] cursor    ARGV[4] entries passed    then four lists, each
      led by its length: positions to forget; positions settled ahead; failures (position, attempts, crashes, ms until due);
      deaths (id, topic, workspace, body, attempts, error, message).
-     Returns 1, or 0 when the token is not the owner's any more. ]]
+     Returns 1, or 0 when the token is not the owner's any more.
+     The first write is one that takes no memory: a script that has begun to write may go on when Redis has reached `maxmemory`. Groups must be able to
+     settle then, or a full log would never be emptied. https://redis.io/docs/latest/develop/programmability/eval-intro/ ]]
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 if redis.call('HGET', KEYS[2], 'last') == ARGV[2] then return 1 end
+redis.call('HDEL', KEYS[2], '')
 redis.call('HSET', KEYS[2], 'cursor', ARGV[3], 'last', ARGV[2])
 if ARGV[4] ~= '0' then redis.call('HINCRBY', KEYS[2], 'passed', ARGV[4]) end
 local at = 5
