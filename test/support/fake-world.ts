@@ -30,7 +30,7 @@ export interface FakeWorld extends World {
 }
 
 export function fakeWorld(options: FakeWorldOptions = {}): FakeWorld {
-  const contexts: Record<string, any> = structuredClone(options.contexts ?? {});
+  const contexts: Record<string, any> = clone(options.contexts ?? {});
   let time = options.now ?? Date.parse('2026-01-01T00:00:00.000Z');
   let seed = 1;
   const random = () => {
@@ -60,12 +60,12 @@ export function fakeWorld(options: FakeWorldOptions = {}): FakeWorld {
       const { identity } = frame;
       switch (effect.type) {
         case 'context.read':
-          return Object.fromEntries(effect.contexts.map((name) => [name, structuredClone(document(name, identity))]));
+          return Object.fromEntries(effect.contexts.map((name) => [name, clone(document(name, identity))]));
         case 'context.write': {
           const name = effect.context;
-          const after = applyOperations(structuredClone(document(name, identity)), effect.operations as PathOperation[]) ?? {};
+          const after = applyOperations(clone(document(name, identity)), effect.operations as PathOperation[]) ?? {};
           contexts[keyOf(name, identity)] = after;
-          return structuredClone(after);
+          return clone(after);
         }
         case 'identity.switch':
           return (
@@ -126,6 +126,9 @@ export function fakeWorld(options: FakeWorldOptions = {}): FakeWorld {
   };
   return world;
 }
+
+/** structuredClone makes objects of another realm under Jest: they would not count as plain. */
+const clone = <T>(value: T): T => (value === undefined ? value : JSON.parse(JSON.stringify(value)));
 
 /** Streams inside an effect stay what they are. */
 function structuredCloneLoose<T>(value: T): T {

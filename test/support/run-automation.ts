@@ -67,12 +67,16 @@ export interface RunOptions extends FakeWorldOptions {
   run?: Record<string, unknown>;
   limits?: Partial<RunLimits>;
   world?: FakeWorld;
+  /** Told of the world before the run begins. */
+  onWorld?(world: FakeWorld): void;
+  clock?: () => number;
 }
 
 /** `automation` may be `Instance.slug`. */
 export async function run(data: ModelData, options: RunOptions = {}): Promise<Ran> {
   const model = modelOf(data);
   const world = options.world ?? fakeWorld(options);
+  options.onWorld?.(world);
   const [first, second] = (options.automation ?? 'main').split(/\.(?=[^.]*$)/) as [string, string?];
   let target: RunModel = model;
   if (second) for (const slug of first.split('.')) target = target.child(slug) as RunModel;
@@ -87,6 +91,7 @@ export async function run(data: ModelData, options: RunOptions = {}): Promise<Ra
     run: { correlationId: 'c1', depth: options.depth ?? 0, ...options.run },
     world,
     ...(options.limits ? { limits: options.limits } : {}),
+    ...(options.clock ? { clock: options.clock } : {}),
   });
   return { output: result.output, isBroken: result.isBroken, world, model };
 }

@@ -3,7 +3,7 @@
  * What cannot be understood becomes a warning here and throws its named error when a run reaches it; only the structural faults of
  * `structureOf` are errors.
  */
-import { fault, isFault } from '../../../mixins/shared/errors.ts';
+import { fault } from '../../../mixins/shared/errors.ts';
 import { isHostileName, isPlainObject, type JsonObject } from '../../../mixins/shared/json.ts';
 import {
   compileExpression,
@@ -169,7 +169,7 @@ class Context implements CompileContext {
     try {
       return evaluate();
     } catch (error) {
-      const found = isFault(error) ? error.cause : error;
+      const found = error instanceof ExpressionError ? error : (error as { cause?: unknown }).cause;
       if (!(found instanceof ExpressionError) || !found.isHostile) throw error;
       throw fault('InvalidInstructionError', {
         message: `Invalid ${nameOf(this.path)} instruction: ${found.reason}`,

@@ -9,7 +9,13 @@ import { isPlainObject, type JsonObject, readPath } from '../../../mixins/shared
 import { regexFrom } from '../expressions/index.ts';
 
 // Patterns come from users: they run in linear time.
-const linear = Object.assign((source: string) => ({ test: (text: string) => regexFrom(source, '').test(text) }), { code: 'linear' });
+const linear = Object.assign(
+  (source: string) => {
+    const pattern = regexFrom(source);
+    return { test: (text: string) => pattern.test(text) };
+  },
+  { code: 'linear' },
+);
 const ajv = new Ajv({ strict: false, allErrors: false, validateFormats: true, code: { regExp: linear as never } });
 (formatsPlugin as unknown as (instance: Ajv) => void)(ajv);
 ajv.addFormat('workspaceId', /^[A-Za-z0-9_-]{7}$/);
