@@ -65,22 +65,29 @@ export function identityKeys(jwk: JsonObject, now: Clock = Date.now): NodeIdenti
   const keys: NodeIdentityKeys = {
     sign({ ttlMs = MAX_TTL_MS, ...claims }) {
       const iat = now();
-      const given = Object.fromEntries(Object.entries(claims).filter(([, value]) => value !== undefined)) as unknown as IdentityClaims;
-      const full: IdentityClaims = { ...given, v: 1, iat, exp: iat + Math.min(ttlMs, MAX_TTL_MS) };
+      const full: Record<string, unknown> = {};
+      for (const name in claims) {
+        const value = (claims as Record<string, unknown>)[name];
+        if (value !== undefined) full[name] = value;
+      }
+      full.v = 1;
+      full.iat = iat;
+      full.exp = iat + Math.min(ttlMs, MAX_TTL_MS);
       // Authority is never borrowed: a run acts for a person of its workspace, not for the platform.
       if (full.kind === 'delegated') delete full.role;
-      const own = structuredCloneIfNeeded(full);
-      deepFreeze(own.authData);
+      // Freezing must not reach into objects of the caller.
+      if (full.authData) full.authData = deepFreeze(structuredClone(full.authData));
       // Signed when first read, as the identity leaves the process: inside, it is known by the object.
       let sig: string | undefined;
       const signed = () => {
         if (sig !== undefined) return sig;
-        const text = canonical(own);
+        sig = ''; // what follows reads the object, this property included
+        const text = textOf(full);
         sig = ed25519(null, Buffer.from(text), secret).toString('base64url');
         checked.set(sig, text);
         return sig;
       };
-      const identity = Object.freeze(Object.defineProperty({ ...own }, 'sig', { enumerable: true, get: signed })) as Identity;
+      const identity = Object.freeze(Object.defineProperty(full, 'sig', { enumerable: true, get: signed })) as unknown as Identity;
       known.add(identity);
       return identity;
     },
@@ -114,10 +121,6 @@ export function identityKeys(jwk: JsonObject, now: Clock = Date.now): NodeIdenti
   };
   return keys;
 }
-
-/** Freezing must not reach into objects of the caller. */
-const structuredCloneIfNeeded = (claims: IdentityClaims): IdentityClaims =>
-  claims.authData ? { ...claims, authData: structuredClone(claims.authData) } : claims;
 
 function importKey(jwk: JsonObject): KeyObject {
   try {

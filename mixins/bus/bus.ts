@@ -135,7 +135,7 @@ export async function openCore(config: Config, options: CoreOptions = {}): Promi
     const consumer = await openConsumer({
       group,
       member: `${node}/${++members}`,
-      wants: topicMatcher(topics),
+      wants: wantsOf(topics, options),
       lane: options.lane,
       handle,
       maxInFlight: options.maxInFlight ?? (options.batchSize && options.batchSize > 1 ? 1 : 100),
@@ -265,6 +265,11 @@ export async function openBus(
 ): Promise<OpenedBus> {
   const core = await openCore(config, options);
   return Object.assign(core.busFor(service), { core, close: core.close });
+}
+
+function wantsOf(topics: string | string[], { concerns }: GroupOptions): (topic: string, workspaceId: string) => boolean {
+  const matches = topicMatcher(topics);
+  return concerns ? (topic, workspaceId) => matches(topic) && concerns(topic, workspaceId) : matches;
 }
 
 function draftOf({ event, body, topic }: MadeEvent, shards: number): Draft {

@@ -29,7 +29,7 @@ export interface ConsumerOptions {
   group: string;
   /** Unique name of this member. */
   member: string;
-  wants: (topic: string) => boolean;
+  wants: (topic: string, workspaceId: string) => boolean;
   /** Lane of an event; without it lanes are workspaces, which needs no parsing. */
   lane?: (event: PrismeEvent) => string;
   /** One event per call, or up to `batchSize` of them. */
@@ -115,7 +115,7 @@ export async function openConsumer(options: ConsumerOptions): Promise<Consumer> 
       shard.window.addAhead(position);
       return;
     }
-    if (entry.group ? entry.group !== group : !options.wants(entry.topic)) {
+    if (entry.group ? entry.group !== group : !options.wants(entry.topic, entry.workspaceId)) {
       shard.window.skip(position);
       return;
     }

@@ -40,6 +40,8 @@ export interface GroupOptions {
   group: string;
   /** Events of one lane are handled one after the other, in order. Default: the workspace. */
   lane?: (event: PrismeEvent) => string;
+  /** Looks at an event of these topics before it is parsed: false passes it over, as if the topic had not been subscribed. */
+  concerns?: (topic: string, workspaceId: string) => boolean;
   /** Handlers running at once on this node. Default 100. */
   maxInFlight?: number;
   /** Deliveries before the dead letter. Default 5. */

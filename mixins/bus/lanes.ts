@@ -58,6 +58,8 @@ export interface Lanes {
 
 export function openLanes(options: LanesOptions): Lanes {
   const { timers, maxInFlight, batchSize } = options;
+  // Batches share one lane, so it is longer; HELD_BYTES bounds them.
+  const heldPerLane = batchSize > 1 ? Math.max(HELD_PER_LANE, 4 * batchSize) : HELD_PER_LANE;
   const isBatch = batchSize > 1;
   const ready = queue<Lane>();
   let inFlight = 0;
@@ -183,8 +185,7 @@ export function openLanes(options: LanesOptions): Lanes {
 
   async function load(lane: Lane): Promise<void> {
     const empty: Item[] = [];
-    for (let item = lane.head, i = 0; item && i < Math.max(batchSize, HELD_PER_LANE); item = item.next, i++)
-      if (!item.entry) empty.push(item);
+    for (let item = lane.head, i = 0; item && i < heldPerLane; item = item.next, i++) if (!item.entry) empty.push(item);
     const entries = await options.fetch(
       lane.shard.index,
       empty.map((item) => item.position),
@@ -216,7 +217,7 @@ export function openLanes(options: LanesOptions): Lanes {
       lane.length++;
       const entry = item.entry as Entry;
       item.entry = null;
-      if (lane.length <= Math.max(HELD_PER_LANE, batchSize) && heldBytes < HELD_BYTES) hold(item, entry);
+      if (lane.length <= heldPerLane && heldBytes < HELD_BYTES) hold(item, entry);
       if (lane.head === item && item.dueInMs > 0) wait(lane, item.dueInMs);
       else makeReady(lane);
     },

@@ -1,8 +1,12 @@
 /** ids — every identifier the platform makes. Randomness comes from node:crypto. */
-import { randomBytes, randomUUID } from 'node:crypto';
+import { randomBytes, randomFillSync, randomUUID } from 'node:crypto';
 
 const CROCKFORD = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
 const URL_SAFE = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-';
+
+/** Random bytes fetched ahead: one request to the system serves 256 ids. */
+const pool = Buffer.alloc(4096);
+let poolAt = pool.length;
 
 let lastTime = -1;
 let lastRandom: number[] = [];
@@ -42,7 +46,14 @@ export function shortId(length = 7): string {
 }
 
 /** 32 hexadecimal characters: correlation ids, tokens' ids. */
-export const hexId = (): string => randomBytes(16).toString('hex');
+export function hexId(): string {
+  if (poolAt === pool.length) {
+    randomFillSync(pool);
+    poolAt = 0;
+  }
+  poolAt += 16;
+  return pool.toString('hex', poolAt - 16, poolAt);
+}
 
 /** Secret of `bytes` random bytes as base64url. */
 export const secretToken = (bytes = 32): string => randomBytes(bytes).toString('base64url');

@@ -192,6 +192,12 @@ export async function startConsumers(options: ConsumersOptions): Promise<Subscri
       // In order within a workspace is enough; nothing here waits for anything.
       lane: (event) => String(event.source.workspaceId),
     }),
-    bus.on([EMIT_TOPIC, ...LISTENABLE], trigger, { group: 'runtime', lane: laneOf, maxInFlight: MAX_IN_FLIGHT }),
+    bus.on([EMIT_TOPIC, ...LISTENABLE], trigger, {
+      group: 'runtime',
+      lane: laneOf,
+      // Told of every run, and hardly ever listened to.
+      concerns: (topic, workspaceId) => topic !== 'runtime.interactions.triggered' || models.mayListen(workspaceId, topic),
+      maxInFlight: MAX_IN_FLIGHT,
+    }),
   ]);
 }

@@ -259,6 +259,12 @@ export function createModels({ sources, compile, keys, config, onProblems, onLoa
       }
     },
 
+    /** Whether an automation may listen to that native event; false only when the present model is known here. */
+    mayListen(id: string, type: string): boolean {
+      const entry = entries.peek(id);
+      return !entry || entry.isStale || deleted.has(id) || heardIn(entry.loaded.root).has(type);
+    },
+
     /** The model in which an app instance that was just uninstalled still stands, if this node had it. */
     withInstance(id: string, slug: string): LoadedWorkspace | null {
       const found = [entries.peek(id)?.loaded, former.get(id)].find((loaded) => loaded?.root.child(slug));
@@ -328,6 +334,19 @@ export function createModels({ sources, compile, keys, config, onProblems, onLoa
 }
 
 export type Models = ReturnType<typeof createModels>;
+
+const heard = new WeakMap<LoadedModel, Set<string>>();
+/** Events that some automation of the model or of an instance in it listens to. */
+function heardIn(model: LoadedModel): Set<string> {
+  let types = heard.get(model);
+  if (types) return types;
+  types = new Set();
+  for (const { isDisabled, triggers } of model.workspace.automations.values())
+    if (!isDisabled) for (const type of triggers.events) types.add(type);
+  for (const child of model.children.values()) for (const type of heardIn(child)) types.add(type);
+  heard.set(model, types);
+  return types;
+}
 
 /** Slugs of the app instances of a model. */
 export const childrenOf = (model: RunModel): string[] => [...(model as LoadedModel).children.keys()];
