@@ -277,6 +277,37 @@ export const SETTINGS = {
     about: 'smtp(s)://user:password@host:port of outgoing mail, or file:<folder>. None: written to the log.',
   },
   mailFrom: { env: 'EMAIL_FROM', kind: 'text', default: 'no-reply@localhost', about: 'Sender of mail.' },
+  oidcIssuer: { env: 'OIDC_PROVIDER_URL', kind: 'text', about: 'Issuer of tokens. Default: API_URL without /v2.' },
+  oidcStudioClientId: {
+    env: 'OIDC_STUDIO_CLIENT_ID',
+    kind: 'text',
+    default: 'local-client-id',
+    about: 'OpenID client of the studio; it returns to /signin of CONSOLE_URL.',
+  },
+  oidcClients: {
+    env: 'OIDC_CLIENTS',
+    aliases: ['OIDC_EXTERNAL_CLIENTS'],
+    kind: 'text',
+    about: 'Further OpenID clients: a JSON list of client metadata (client_id, redirect_uris, …).',
+  },
+  oidcRegistrationToken: {
+    env: 'OIDC_CLIENT_REGISTRATION_TOKEN',
+    kind: 'text',
+    about: 'Token that lets OpenID clients register themselves. None: registration is closed.',
+  },
+  oidcSignInPage: {
+    env: 'OIDC_SIGNIN_PAGE',
+    kind: 'text',
+    default: 'auto',
+    about:
+      "Where people sign in: 'studio' (its /signin, or that of the page), 'own' (a page of the gateway), or 'auto': own until CONSOLE_URL is set.",
+  },
+  authProvidersFile: {
+    env: 'AUTH_PROVIDERS_CONFIG_PATH',
+    aliases: ['AUTH_PROVIDERS_CONFIG'],
+    kind: 'text',
+    about: 'YAML file of outside sign-in providers (OpenID Connect).',
+  },
   tokenKeyDays: { env: 'JWKS_ROTATION_DAYS', kind: 'number', default: 30, about: 'Days after which a new token key signs.' },
   noSample: {
     env: 'PRISME_NO_SAMPLE',
@@ -356,6 +387,13 @@ export function ensureDataDir(config: Config): string {
     });
   }
 }
+
+/** A variable that a configuration file mentions by name. */
+export const environmentValue = (name: string): string | undefined => process.env[name];
+
+/** Issuer of tokens. */
+export const issuerOf = ({ oidcIssuer, apiUrl }: Pick<Config, 'oidcIssuer' | 'apiUrl'>): string =>
+  (oidcIssuer ?? apiUrl.replace(/\/v2\/?$/, '')).replace(/\/$/, '');
 
 const configs = new WeakMap<ServiceBroker, Config>();
 let fromEnvironment: Config | undefined;

@@ -23,6 +23,7 @@ import { sendError } from './http-errors.ts';
 import { type Self as CoreSelf, core } from './identity/core.mixin.ts';
 import { isAccessToken, type Known, sha256 } from './identity/resolver.ts';
 import { assertScope } from './identity/scopes.ts';
+import { type Oidc, openOidc } from './oidc/mount.ts';
 import { openApiOf } from './openapi.ts';
 import { addressReader } from './policies/address.ts';
 import { readBody } from './policies/body.ts';
@@ -49,6 +50,7 @@ type Self = CoreSelf & {
   policies: Policies;
   server?: Server;
   sockets?: Sockets;
+  oidc: Oidc;
   httpHandler(request: IncomingMessage, response: ServerResponse): void;
   serve(ctx: Rest): Promise<void>;
 };
@@ -162,6 +164,9 @@ function originOf({ policies }: Self, { headers }: IncomingMessage): string | un
   return policies.cors.isAllowed(origin) ? origin : undefined;
 }
 
+const isSignIn = (path: string) =>
+  path.startsWith('/oidc/') || path.startsWith('/v2/login') || path === '/.well-known/openid-configuration';
+
 /** Parameters of the action (see routes/route.ts). */
 async function paramsOf(
   self: Self,
@@ -259,6 +264,7 @@ const gateway: ServiceSchema<object, any> = {
         const mark = url.indexOf('?');
         const path = mark < 0 ? url : url.slice(0, mark);
         if (serveSystem(this, request, response, path)) return;
+        if (isSignIn(path) && (await this.oidc.handle({ request, response, path, ip: addressOf(request) }))) return;
 
         match = path.startsWith('/v2/') ? router.match(request.method as string, path.slice(3)) : null;
         if (!match) throw fault('NotFoundError');
@@ -302,6 +308,7 @@ const gateway: ServiceSchema<object, any> = {
 
   async started(this: Self) {
     const { config } = this.core;
+    this.oidc = await openOidc(this);
     this.policies = {
       router: compileRoutes(routes),
       cors: corsPolicy(config),

@@ -55,7 +55,11 @@ export function core(): Partial<ServiceSchema<object, any>> {
         this.core?.resolver.forget(ctx.params ?? {});
       },
       'identity.keysChanged'(this: Self) {
-        void this.core?.keys.refresh().catch((error) => this.logger.warn(`Token keys cannot be read: ${error.message}`));
+        // Verdicts given under the old ring are forgotten once the new one is here.
+        void this.core?.keys.refresh().then(
+          () => this.core.resolver.forget({}),
+          (error) => this.logger.warn(`Token keys cannot be read: ${error.message}`),
+        );
       },
     },
 
@@ -89,7 +93,7 @@ export function core(): Partial<ServiceSchema<object, any>> {
           const ring = openKeyRing(config);
           const keys = await openTokenKeys(config, this.documents);
           const tokens = createTokens(config, keys);
-          const sessions = createSessions(this.cache);
+          const sessions = createSessions(this.cache, config.accessTokenMaxAgeS);
           const resolver = createResolver({
             config,
             documents: this.documents,

@@ -15,6 +15,7 @@ import { emailOf, fieldsOf } from './fields.ts';
 import { hashPassword } from './passwords.ts';
 import { isSuperAdmin, sha256 } from './resolver.ts';
 import { shownUser, USERS, type UserRow } from './rows.ts';
+import { proveSecondFactor } from './second-factor.ts';
 import { setCookie, signIn, userOfPassword } from './signing-in.ts';
 import { createUser, userByEmail } from './users.ts';
 
@@ -81,6 +82,24 @@ const identity: ServiceSchema<object, any> = {
         const user = await userOfPassword(this, ctx, String(given.email), password);
         const { accessTokenMaxAgeS } = this.core.config;
         return signIn(this, ctx, user, { ttlS: Math.min(expiresAfter ?? accessTokenMaxAgeS, accessTokenMaxAgeS) });
+      },
+    },
+
+    /** { email, password, totp? } → who that is and how he proved it, for the sign-in page of the OpenID provider. */
+    checkPassword: {
+      visibility: 'public',
+      identity: 'optional',
+      async handler(this: Self, ctx: Call<{ email: string; password: string; totp?: string }>): Promise<{ userId: string; amr: string[] }> {
+        const { email, password, totp } = ctx.params;
+        if (![email, password].every((value) => typeof value === 'string' && value !== '' && value.length <= 1000))
+          throw fault('RequestValidationError', {
+            message: 'Give login and password.',
+            data: { problems: [{ path: 'login' }, { path: 'password' }] },
+          });
+        const user = await userOfPassword(this, ctx, email, password);
+        if (!totp || user.mfa !== 'totp') return { userId: user.id, amr: ['pwd'] };
+        await proveSecondFactor(this, user, totp, false);
+        return { userId: user.id, amr: ['pwd', 'otp', 'mfa'] };
       },
     },
 

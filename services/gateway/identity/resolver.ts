@@ -37,6 +37,7 @@ export interface Known {
 export interface Resolver {
   /** @throws AuthenticationError · ServiceUnavailable */
   resolve(credentials: Credentials): Promise<Known | null>;
+  /** Nothing named: everything, as when a key was revoked. */
   forget(what: { userId?: string; sessionId?: string }): void;
 }
 
@@ -126,6 +127,10 @@ export function createResolver({
     return { claims, expiresAt: exp * SECOND, userId: sub ?? '', ...(sessionId ? { sessionId } : {}) };
   }
 
+  /** The studio acts as its user; every other client within its scopes. */
+  const scopesOf = ({ client_id, scope }: TokenClaims): Pick<Known, 'scopes'> =>
+    client_id === undefined || client_id === config.oidcStudioClientId ? {} : { scopes: (scope ?? '').split(' ').filter(Boolean) };
+
   async function byJwt(token: string, via: 'cookie' | 'jwt'): Promise<Known> {
     const claims = tokens.verify(token);
     if (claims.kind) return byRunToken(claims);
@@ -141,7 +146,7 @@ export function createResolver({
       ...(user.mfa === 'totp' && !session.mfa ? { needsMfa: true } : {}),
       userId: user.id,
       sessionId: session.id,
-      ...(session.scopes ? { scopes: session.scopes } : {}),
+      ...scopesOf(claims),
     };
   }
 
@@ -168,6 +173,7 @@ export function createResolver({
     },
     forget({ userId, sessionId }) {
       epoch++;
+      if (!userId && !sessionId) known.clear();
       for (const [key, entry] of known.entries())
         if ((userId && entry.userId === userId) || (sessionId && entry.sessionId === sessionId)) known.delete(key);
     },

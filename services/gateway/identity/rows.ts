@@ -17,6 +17,8 @@ export interface UserRow extends Stored {
   /** The administrator this installation was made with. */
   isFirstAdmin?: boolean;
   authData: JsonObject;
+  /** `<provider>|<subject>` of the outside providers that open this account. */
+  externalIds?: string[];
   mfa?: 'totp' | 'none';
   /** Sealed TOTP secret; `pendingTotp` until a first code has confirmed it. Hashes of recovery codes. */
   totp?: string;
@@ -58,6 +60,16 @@ export interface OneTimeRow extends Stored {
   expiresAt: number;
 }
 
+/** A client that registered itself with the provider. */
+export interface OidcClientRow extends Stored {
+  metadata: JsonObject;
+}
+
+/** A secret all gateways share, sealed for `gatewaySecret/<id>`. */
+export interface GatewaySecretRow extends Stored {
+  sealed: string;
+}
+
 /** A signing key of tokens. `previous` makes one successor win when two nodes rotate at once. */
 export interface TokenKeyRow extends Stored {
   previous: string;
@@ -69,11 +81,13 @@ export interface TokenKeyRow extends Stored {
   expiresAt: number;
 }
 
-export const USERS: Collection = { name: 'users', uniques: ['email'], expiresAt: 'expiresAt' };
+export const USERS: Collection = { name: 'users', indexes: ['externalIds'], uniques: ['email'], expiresAt: 'expiresAt' };
 export const ACCESS_TOKENS: Collection = { name: 'accessTokens', indexes: ['userId'], uniques: ['hash'], expiresAt: 'expiresAt' };
 export const TOKEN_KEYS: Collection = { name: 'tokenKeys', uniques: ['previous'], expiresAt: 'expiresAt' };
 export const ONE_TIME_TOKENS: Collection = { name: 'oneTimeTokens', indexes: ['userId'], expiresAt: 'expiresAt' };
-export const COLLECTIONS = [USERS, ACCESS_TOKENS, TOKEN_KEYS, ONE_TIME_TOKENS];
+export const OIDC_CLIENTS: Collection = { name: 'oidcClients' };
+export const GATEWAY_SECRETS: Collection = { name: 'gatewaySecrets' };
+export const COLLECTIONS = [USERS, ACCESS_TOKENS, TOKEN_KEYS, ONE_TIME_TOKENS, OIDC_CLIENTS, GATEWAY_SECRETS];
 
 const authDataOf = ({ id, email, authData }: UserRow): JsonObject =>
   authData && Object.keys(authData).length > 0 ? authData : email ? { prismeai: { id, email } } : { anonymous: { id } };

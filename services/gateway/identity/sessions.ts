@@ -17,28 +17,32 @@ export interface Session {
   createdAt: number;
   expiresAt: number;
   ip?: string;
-  /** What the OpenID client that opened it may do with it; absent: all. */
-  scopes?: string[];
-  /** The OpenID client and the provider's session it belongs to. */
-  clientId?: string;
 }
 
 const keyOf = (id: string) => `session:{${id}}`;
 const indexOf = (userId: string) => `sessions:{${userId}}`;
 
-export function createSessions(cache: CacheDriver, now: Clock = Date.now) {
+/** @param longestS the longest life a session may have: the list of a user's sessions outlives all of them, also when a short one comes last */
+export function createSessions(cache: CacheDriver, longestS: number, now: Clock = Date.now) {
   return {
-    async start(userId: string, ttlS: number, more: Partial<Pick<Session, 'mfa' | 'ip' | 'scopes' | 'clientId'>> = {}): Promise<Session> {
+    async start(userId: string, ttlS: number, more: Partial<Pick<Session, 'id' | 'mfa' | 'ip'>> = {}): Promise<Session> {
       const createdAt = now();
       const session: Session = { id: uuid(), userId, csrf: secretToken(24), createdAt, expiresAt: createdAt + ttlS * SECOND, ...more };
       const ttlMs = ttlS * SECOND;
       await cache.set(keyOf(session.id), session, { ttlMs });
-      await cache.addMembers(indexOf(userId), [session.id], { ttlMs });
+      await cache.addMembers(indexOf(userId), [session.id], { ttlMs: Math.max(ttlS, longestS) * SECOND });
       return session;
     },
     async find(id: string): Promise<Session | null> {
       const session = (await cache.get<Session>(keyOf(id)))?.value ?? null;
       return session && session.expiresAt > now() ? session : null;
+    },
+    /** A session that lives on because its client came back: never shorter than before. */
+    async prolong(session: Session, ttlS: number): Promise<void> {
+      const ttlMs = ttlS * SECOND;
+      if (session.expiresAt >= now() + ttlMs) return;
+      await cache.apply(keyOf(session.id), [{ path: ['expiresAt'], type: 'replace', value: now() + ttlMs }], { ttlMs });
+      await cache.expire(indexOf(session.userId), Math.max(ttlS, longestS) * SECOND);
     },
     async provedSecondFactor(session: Session): Promise<void> {
       await cache.apply(keyOf(session.id), [{ path: ['mfa'], type: 'replace', value: true }]);

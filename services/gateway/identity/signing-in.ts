@@ -1,10 +1,12 @@
 /** signing-in — the steps every way of signing in ends with: a session, a token, the cookie, the fact on the bus; and the counting of failures. */
 import { MINUTE, SECOND } from '../../../mixins/shared/clock.ts';
+import type { Config } from '../../../mixins/shared/config.ts';
 import { fault } from '../../../mixins/shared/errors.ts';
 import type { JsonObject } from '../../../mixins/shared/json.ts';
 import type { Call, Self } from './core.mixin.ts';
 import { hashPassword, isOutdated, verifyPassword } from './passwords.ts';
 import { shownUser, USERS, type UserRow } from './rows.ts';
+import type { Session } from './sessions.ts';
 import { userByEmail } from './users.ts';
 
 const WINDOW_MS = MINUTE;
@@ -39,31 +41,44 @@ export async function signIn(
   const token = tokens.sign({ sub: user.id, prismeaiSessionId: session.id }, lifeS);
   const expires = new Date(session.expiresAt).toISOString();
   const shown = shownUser(user);
-  // Before the answer: the first automation of this session must find who it belongs to.
-  await self.tell(
-    ctx,
-    'gateway.login.succeeded',
-    {
-      id: user.id,
-      ...(user.email ? { email: user.email } : {}),
-      authData: shown.authData as JsonObject,
-      ...(ip ? { ip } : {}),
-      session: { id: session.id, expiresIn: lifeS, expires },
-    },
-    { userId: user.id, sessionId: session.id },
-  );
+  await announce(self, user, session, lifeS, self.identityOf(ctx).correlationId);
   setCookie(self, ctx, token, isTransient ? undefined : lifeS);
   return { ...shown, token, sessionId: session.id, expires };
 }
 
-/** `undefined` as token removes the cookie. */
-export function setCookie(self: Self, ctx: Call, token: string | undefined, maxAgeS?: number): void {
-  const { config } = self.core;
+/** Tells the platform of a new session. Before the client hears of it: its first automation must find who it belongs to. */
+export async function announce(
+  self: Self,
+  user: UserRow,
+  { id, expiresAt, ip }: Session,
+  lifeS: number,
+  correlationId?: string,
+): Promise<void> {
+  await self.bus.send(
+    'gateway.login.succeeded',
+    {
+      id: user.id,
+      ...(user.email ? { email: user.email } : {}),
+      authData: shownUser(user).authData as JsonObject,
+      ...(ip ? { ip } : {}),
+      session: { id, expiresIn: lifeS, expires: new Date(expiresAt).toISOString() },
+    },
+    { source: { userId: user.id, sessionId: id, ...(correlationId ? { correlationId } : {}), ...(ip ? { ip } : {}) } },
+  );
+}
+
+/** The cookie of a session as a header; `undefined` as token removes it. */
+export function cookieText(config: Config, token: string | undefined, maxAgeS?: number): string {
   const isSecure = config.secureCookies || config.apiUrl.startsWith('https:');
   const life = token === undefined ? '; Max-Age=0' : maxAgeS === undefined ? '' : `; Max-Age=${maxAgeS}`;
+  return `access-token=${token ?? ''}; Path=/; HttpOnly; ${isSecure ? 'Secure; SameSite=None' : 'SameSite=Lax'}${life}`;
+}
+
+/** `undefined` as token removes the cookie. */
+export function setCookie(self: Self, ctx: Call<any>, token: string | undefined, maxAgeS?: number): void {
   ctx.meta.$responseHeaders = {
     ...ctx.meta.$responseHeaders,
-    'set-cookie': `access-token=${token ?? ''}; Path=/; HttpOnly; ${isSecure ? 'Secure; SameSite=None' : 'SameSite=Lax'}${life}`,
+    'set-cookie': cookieText(self.core.config, token, maxAgeS),
     'cache-control': 'no-store',
   };
 }

@@ -26,6 +26,12 @@ export interface TokenKeyRing {
   find(kid: string): TokenKey | undefined;
   /** Public keys. @see https://www.rfc-editor.org/rfc/rfc7517 */
   jwks(): { keys: JsonObject[] };
+  /** With their private parts, the signing one first: for the OpenID provider of this process. */
+  privateJwks(): JsonObject[];
+  /** Ids, the signing key first. */
+  kids(): string[];
+  /** Removes a key at once: what it signed is worth nothing any more. The signing key is replaced first. @throws ObjectNotFoundError */
+  revoke(kid: string): Promise<void>;
   /** Reads the ring again; makes a new key when the present one is due or `force` is set. Returns what changed. */
   refresh(options?: { force?: boolean }): Promise<{ created: string[]; deleted: string[] }>;
 }
@@ -91,6 +97,18 @@ export async function openTokenKeys(config: Config, documents: Documents, now: C
         alg: 'RS256',
       })),
     }),
+    privateJwks: () =>
+      [...keys.values()].map(({ kid, secret }) => ({ ...(secret.export({ format: 'jwk' }) as JsonObject), kid, use: 'sig', alg: 'RS256' })),
+    kids: () => [...keys.keys()],
+    async revoke(kid) {
+      if (!ring)
+        throw fault('ConfigurationError', { message: 'TOKEN_KEYS holds the keys: remove it there.', data: { variable: 'TOKEN_KEYS' } });
+      await read();
+      if (!keys.has(kid)) throw fault('ObjectNotFoundError', { message: `There is no token key '${kid}'.`, data: { kid } });
+      if (self.current().kid === kid) await self.refresh({ force: true });
+      await documents.remove(TOKEN_KEYS.name, kid);
+      await read();
+    },
     async refresh({ force = false } = {}) {
       if (!ring) return { created: [], deleted: [] };
       const before = new Set(keys.keys());

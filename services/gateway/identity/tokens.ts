@@ -1,6 +1,6 @@
 /** tokens — JWTs of sessions and of runs: RS256 only, our issuer and audience only, always with an end. Nothing in a token's header chooses a key but `kid`. */
 import jwt from 'jsonwebtoken';
-import type { Config } from '../../../mixins/shared/config.ts';
+import { type Config, issuerOf } from '../../../mixins/shared/config.ts';
 import { fault } from '../../../mixins/shared/errors.ts';
 import type { TokenKeyRing } from './token-keys.ts';
 
@@ -15,6 +15,9 @@ export interface TokenClaims {
   sessionId?: string;
   correlationId?: string;
   depth?: number;
+  /** Tokens of the OpenID provider. */
+  scope?: string;
+  client_id?: string;
 }
 
 export interface Tokens {
@@ -26,7 +29,7 @@ export interface Tokens {
 const MAX_TOKEN_CHARS = 8_000;
 
 export function createTokens(config: Config, keys: TokenKeyRing): Tokens {
-  const issuer = config.apiUrl.replace(/\/v2\/?$/, '');
+  const issuer = issuerOf(config);
   const audience = config.apiUrl;
   const refuse = (message: string) => fault('AuthenticationError', { message });
 

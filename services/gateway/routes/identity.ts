@@ -156,5 +156,21 @@ export const routes: Route[] = [
     limits: contacts,
     summary: 'Finds people by id or e-mail.',
   },
+  {
+    method: 'POST',
+    path: '/jwks/rotate',
+    action: 'tokens.rotate',
+    auth: 'required',
+    sessionOnly: true,
+    summary: 'Makes a new signing key (super admins).',
+  },
+  {
+    method: 'DELETE',
+    path: '/jwks/:kid',
+    action: 'tokens.revoke',
+    auth: 'required',
+    sessionOnly: true,
+    summary: 'Revokes a signing key at once (super admins).',
+  },
   { method: 'GET', path: '/jwks', action: 'tokens.jwks', auth: 'optional', summary: 'Public keys of the tokens.' },
 ];
