@@ -19,6 +19,7 @@ import { findHostileName, type JsonObject } from '../../mixins/shared/json.ts';
 import type { WebhookAnswer } from '../runtime/contract.ts';
 import { sendResult, sendWebhook } from './answers.ts';
 import type { Credentials } from './contract.ts';
+import { drained } from './drain.ts';
 import { sendError } from './http-errors.ts';
 import { type Self as CoreSelf, core } from './identity/core.mixin.ts';
 import { isAccessToken, type Known, sha256 } from './identity/resolver.ts';
@@ -297,7 +298,8 @@ const gateway: ServiceSchema<object, any> = {
       } catch (error) {
         if (response.destroyed) return;
         // The rest of a body that was not read would be taken for the next request.
-        if (!request.readableEnded && !response.headersSent) response.setHeader('connection', 'close');
+        if (!response.headersSent && !(await drained(request))) response.setHeader('connection', 'close');
+        if (response.destroyed) return;
         const action = match && 'route' in match ? match.route.action : undefined;
         const { isUnknown, status } = sendError(response, error, action);
         if (isUnknown || status >= 500)
