@@ -56,7 +56,13 @@ const script = { start: 'scripts/start.ts', test: 'scripts/test.ts' }[task] ?? f
 const child = spawn(node, ['--disable-warning=ExperimentalWarning', join(root, script), ...args], {
   cwd: root,
   stdio: 'inherit',
-  env: { ...process.env, PATH: `${join(root, 'node_modules', '.bin')}:${process.env.PATH}` },
+  env: {
+    ...process.env,
+    PATH: `${join(root, 'node_modules', '.bin')}:${process.env.PATH}`,
+    // Compiled code and stripped types are kept from start to start: faster, and without the 40 MB that the stripper takes. Node goes without it where
+    // the folder cannot be written.
+    NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE ?? join(root, 'node_modules', '.cache', 'compile'),
+  },
 });
 // A terminal sends Ctrl-C to both; the child stops in order and decides the exit code.
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => signal === 'SIGTERM' && child.kill(signal));

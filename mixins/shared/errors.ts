@@ -4,8 +4,6 @@
  *
  * A class is lost when an error crosses nodes, its `type` is not: compare with `isFault(error, '…')`, never with `instanceof`.
  */
-import { Errors } from 'moleculer';
-
 export interface FaultOptions {
   /** For programs; sent to the caller as `details`, so never a secret, never a request. */
   data?: Record<string, unknown>;
@@ -85,14 +83,24 @@ export const CATALOGUE = {
 
 export type FaultType = keyof typeof CATALOGUE;
 
-/** A failure of the catalogue. `code` is the HTTP status, `type` the stable name, `data` the details. Crosses nodes as a MoleculerError. */
-export class Fault extends Errors.MoleculerError {
+/**
+ * A failure of the catalogue. `code` is the HTTP status, `type` the stable name, `data` the details. It has the fields of Moleculer's own errors, so it
+ * crosses nodes as they do, and not their class, so that threads and tools that only compute need not load a broker.
+ */
+export class Fault extends Error {
+  readonly code: number;
+  readonly type: FaultType;
+  data: Record<string, unknown>;
+  readonly retryable: boolean;
+
   constructor(type: FaultType, { data, message, cause }: FaultOptions = {}) {
     const [status, text, retryable = false] = CATALOGUE[type] as [number, string, boolean?];
-    super(message ?? text, status, type, data ?? {});
+    super(message ?? text, cause === undefined ? undefined : { cause });
     this.name = type;
+    this.code = status;
+    this.type = type;
+    this.data = data ?? {};
     this.retryable = retryable;
-    if (cause !== undefined) this.cause = cause;
   }
 }
 

@@ -74,6 +74,8 @@ export async function startPlatform({ mode, env = {}, dataDir }: PlatformOptions
         env: {
           PATH: process.env.PATH,
           HOME: process.env.HOME,
+          // As `npm start` does (scripts/launch.mjs).
+          NODE_COMPILE_CACHE: join(root, 'node_modules', '.cache', 'compile'),
           LOG_LEVEL: process.env.E2E_LOG_LEVEL ?? 'warn',
           PRISME_EXIT_WITH_STDIN: '1',
           PRISME_NAMESPACE: namespace,
