@@ -23,7 +23,8 @@ export type BinaryOperator =
 /** One step of a path: a fixed name or index, or one computed when the path is read. */
 export type Segment = { kind: 'fixed'; key: string; range: Range } | { kind: 'computed'; parts: (string | Node)[]; range: Range };
 
-export type Node = { range: Range } & (
+/** `isGrouped`: it stands in parentheses of its own. */
+export type Node = { range: Range; isGrouped?: boolean } & (
   | { type: 'literal'; value: string | number | boolean | null | undefined; isBare?: boolean }
   | { type: 'variable'; path: Segment[] }
   /** Same operator all the way: flat, so that long chains need no deep recursion. */

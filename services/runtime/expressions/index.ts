@@ -11,6 +11,7 @@ export type { Env, FunctionDefinition } from './function.ts';
 export { functions, nearest } from './functions/index.ts';
 export { matchesQuery } from './functions/query.ts';
 export { DEFAULT_LIMITS, type Limits } from './limits.ts';
+export { OPERATORS } from './operators.ts';
 export { compileIncrement, compilePath, type PathTemplate } from './path.ts';
 export { printExpression } from './printer.ts';
 export { regexFrom } from './regex.ts';

@@ -40,6 +40,28 @@ export const NEGATED: ReadonlyMap<string, BinaryOperator> = new Map([
   ['matches', 'not matches'],
 ] as const);
 
+/** The table for readers, loosest first. A test holds it to SYMBOLS and WORDS. */
+export const OPERATORS: readonly { symbols: string[]; meaning: string }[] = [
+  { symbols: ['or', '||'], meaning: 'the first operand that is true, else the last: `{{x}} or "none"`' },
+  { symbols: ['and', '&&'], meaning: 'the first operand that is false, else the last' },
+  { symbols: ['=', '==', 'equals', 'not equals'], meaning: 'loose equality: `1 == "1"`, `null == undefined`; objects by identity' },
+  { symbols: ['===', '!=', '!=='], meaning: 'strict equality and inequality: `1 != "1"` is true' },
+  {
+    symbols: ['in', 'not in'],
+    meaning: 'element of a list (strict), part of a comma separated text (numbers as integers), own key of an object; false for nothing',
+  },
+  {
+    symbols: ['matches', 'not matches'],
+    meaning:
+      'a text is a pattern, of a list any; `regex(/source/flags)`, `regex("source")` and `regex(source)` are patterns, with variables inside',
+  },
+  { symbols: ['exists', 'not exists'], meaning: 'stands behind its operand: neither undefined nor null' },
+  { symbols: ['<', '<=', '>', '>='], meaning: "JavaScript's; two texts are compared as texts" },
+  { symbols: ['+', '-'], meaning: 'sum or joined texts, difference; undefined gives NaN' },
+  { symbols: ['*', '/', '%'], meaning: 'product, quotient (by zero: Infinity), remainder' },
+  { symbols: ['!', 'not', '-'], meaning: 'before its operand: negation' },
+];
+
 function isIn(left: unknown, right: unknown): boolean {
   if (Array.isArray(right)) return right.includes(left);
   if (typeof right === 'string') {

@@ -13,6 +13,7 @@ import type { BinaryOperator, Node, Segment } from './ast.ts';
 import { type Diagnostic, ExpressionError, type ExpressionErrorType, excerptOf, type Range, refusedName } from './errors.ts';
 import type { Limits } from './limits.ts';
 import { LEVELS, NEGATED, SYMBOLS, WORDS } from './operators.ts';
+import { readingsOf } from './printer.ts';
 import { delimited } from './regex.ts';
 import { isHostile } from './values.ts';
 
@@ -90,9 +91,10 @@ export class Parser {
 
   expression(): Node {
     this.enter();
-    const state = { sawAnd: -1, isWarned: false };
+    const state = { sawAnd: -1, mixedAt: -1 };
     const node = this.climb(LEVELS.or, state);
     this.depth--;
+    if (state.mixedAt >= 0) this.warnOfMix(node, state.mixedAt);
     return node;
   }
 
@@ -121,7 +123,7 @@ export class Parser {
     return null;
   }
 
-  private climb(minimum: number, state: { sawAnd: number; isWarned: boolean }): Node {
+  private climb(minimum: number, state: { sawAnd: number; mixedAt: number }): Node {
     const start = this.at;
     let left = this.operand();
     for (;;) {
@@ -136,7 +138,7 @@ export class Parser {
       if (found.operator === 'and' || found.operator === 'or') {
         this.noteMix(found.operator, operatorAt, state);
         const right = this.climb(found.level + 1, state);
-        if (left.type === 'logical' && left.operator === found.operator && left.range.start === start) {
+        if (left.type === 'logical' && left.operator === found.operator && left.range.start === start && !left.isGrouped) {
           left.items.push(right);
           left.range.end = this.at;
         } else left = this.node(start, { type: 'logical', operator: found.operator, items: [left, right] } as Omit<Node, 'range'>);
@@ -148,20 +150,23 @@ export class Parser {
     }
   }
 
-  /** `a and b or c` means (a and b) or c here; the product's older runtime read a and (b or c). */
-  private noteMix(operator: 'and' | 'or', at: number, state: { sawAnd: number; isWarned: boolean }): void {
+  private noteMix(operator: 'and' | 'or', at: number, state: { sawAnd: number; mixedAt: number }): void {
     if (operator === 'and') state.sawAnd = at;
-    else if (state.sawAnd >= 0 && !state.isWarned) {
-      state.isWarned = true;
-      const range = { start: at, end: at + 2 };
-      this.warnings.push({
-        severity: 'warning',
-        code: 'MixedAndOr',
-        message: "'and' binds tighter than 'or' here: (… and …) or …; older runtimes read … and (… or …). Write the parentheses.",
-        range,
-        excerpt: excerptOf(this.text, range),
-      });
-    }
+    else if (state.sawAnd >= 0 && state.mixedAt < 0) state.mixedAt = at;
+  }
+
+  /** `a and b or c` means (a and b) or c here; the product's older runtime read a and (b or c). */
+  private warnOfMix(node: Node, at: number): void {
+    const range = { start: at, end: at + 2 };
+    const { here, before } = readingsOf(node);
+    const shown = here.length + before.length < 400 ? `\n  here:   ${here}\n  before: ${before}` : '';
+    this.warnings.push({
+      severity: 'warning',
+      code: 'MixedAndOr',
+      message: `'and' binds tighter than 'or' here; older runtimes read both from the right. Write the parentheses.${shown}`,
+      range,
+      excerpt: excerptOf(this.text, range),
+    });
   }
 
   private operand(): Node {
@@ -246,7 +251,7 @@ export class Parser {
       this.at++;
       const inner = this.expression();
       this.expect(')');
-      return { ...inner, range: { start, end: this.at } } as Node;
+      return { ...inner, isGrouped: true, range: { start, end: this.at } } as Node;
     }
     if (code === 34 || code === 39) return this.quoted();
     if (code === 91) return this.array();

@@ -71,3 +71,27 @@ export function printExpression(node: Node): string {
       return `{${node.entries.map(({ key, value }) => `${quote(key)}: ${printExpression(value)}`).join(', ')}}`;
   }
 }
+
+/** A chain of `and` and `or` with all its parentheses: as it is read here, and from the right, as older runtimes did. */
+export function readingsOf(node: Node): { here: string; before: string } {
+  const terms: { text: string; operator: string }[] = [];
+  const collect = (part: Node, next: string): void => {
+    if (part.type !== 'logical' || (part.isGrouped && part !== node)) {
+      terms.push({ text: operand(part, LEVELS.equality), operator: next });
+      return;
+    }
+    for (const [index, item] of part.items.entries()) collect(item, index < part.items.length - 1 ? part.operator : next);
+  };
+  collect(node, '');
+  const before = terms.reduceRight((rest, { text, operator }, index) => {
+    if (index === terms.length - 1) return text;
+    return `${text} ${operator} ${index === terms.length - 2 ? rest : `(${rest})`}`;
+  }, '');
+  const here =
+    node.type !== 'logical'
+      ? printExpression(node)
+      : node.items
+          .map((item) => (item.type === 'logical' ? `(${printExpression(item)})` : printExpression(item)))
+          .join(` ${node.operator} `);
+  return { here, before };
+}

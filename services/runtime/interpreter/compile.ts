@@ -310,7 +310,10 @@ export function compileAutomation(
   const schemas = Array.isArray(automation.schemas) ? automation.schemas.filter(isPlainObject) : [];
   const payloads = [automation.arguments, ...schemas.map(({ payload }) => (payload as JsonObject | undefined)?.properties)];
   const outputs = schemas.map((branch) => (branch.output as JsonObject | undefined)?.properties);
-  const body: CompiledBody = { block, outputMask: output ? maskOf(output.roots) : 0, check: argumentsCheck(automation) };
+  const check = argumentsCheck(automation, (message, at) =>
+    context.warn('InvalidSchema', `This schema cannot be compiled: ${message}`, at),
+  );
+  const body: CompiledBody = { block, outputMask: output ? maskOf(output.roots) : 0, check };
   return {
     slug,
     isPrivate: automation.private === true,

@@ -80,7 +80,10 @@ export interface RunResult {
 /** Runs to the end. @throws the fault that ended the run, with `data.place` and, for events, the innermost frame */
 export type RunAutomation = (input: RunInput) => Promise<RunResult>;
 
+export { automationSchema } from './automation-schema.ts';
+export { CODES } from './codes.ts';
 export type { CompileOptions } from './compile.ts';
+export type { ArgumentSchema, InstructionDefinition } from './instruction.ts';
 export { instructions } from './instructions/index.ts';
 export { compileWorkspace, runAutomation } from './interpreter.ts';
 export { DEFAULT_RUN_LIMITS } from './limits.ts';

@@ -80,11 +80,12 @@ export function markedPaths(properties: unknown, mark: 'secret' | 'redact', pref
 type Check = (payload: JsonObject) => void;
 
 /** Compiled once; ajv's own errors, plus the older `dataPath`. */
-function checker(schema: JsonObject): Check {
+function checker(schema: JsonObject, onFault: (message: string) => void): Check {
   let validate: ReturnType<typeof ajv.compile>;
   try {
     validate = ajv.compile(schema);
   } catch (error) {
+    onFault((error as Error).message);
     return () => {
       throw fault('InvalidArgumentsError', { message: `Invalid arguments schema: ${(error as Error).message}`, cause: error });
     };
@@ -119,13 +120,18 @@ function holds(conditions: JsonObject, payload: JsonObject): boolean {
   });
 }
 
-/** What refuses a payload, or null when the automation does not validate. */
-export function argumentsCheck(automation: JsonObject): Check | null {
+/**
+ * What refuses a payload, or null when the automation does not validate.
+ * @param onFault told where a schema cannot be compiled
+ */
+export function argumentsCheck(automation: JsonObject, onFault: (message: string, at: string) => void): Check | null {
   if (automation.validateArguments !== true) return null;
   if (Array.isArray(automation.schemas)) {
-    const branches: Branch[] = automation.schemas.filter(isPlainObject).map((branch) => ({
+    const branches: Branch[] = automation.schemas.filter(isPlainObject).map((branch, index) => ({
       conditions: isPlainObject(branch.conditions) ? branch.conditions : {},
-      check: isPlainObject(branch.payload) ? checker(toJsonSchema(branch.payload)) : null,
+      check: isPlainObject(branch.payload)
+        ? checker(toJsonSchema(branch.payload), (message) => onFault(message, `schemas[${index}].payload`))
+        : null,
     }));
     return (payload) => {
       const branch = branches.find(({ conditions }) => holds(conditions, payload));
@@ -135,5 +141,5 @@ export function argumentsCheck(automation: JsonObject): Check | null {
     };
   }
   if (!isPlainObject(automation.arguments)) return null;
-  return checker({ type: 'object', properties: mapValues(automation.arguments, toJsonSchema) });
+  return checker({ type: 'object', properties: mapValues(automation.arguments, toJsonSchema) }, (message) => onFault(message, 'arguments'));
 }

@@ -32,7 +32,7 @@ export interface ModuleCall {
 /** A module: its functions by name. */
 export type Module = Record<string, (call: ModuleCall) => unknown>;
 
-const MODULES: Record<string, Module> = { collections, crypto: cryptoModule, secrets, text };
+export const MODULES: Record<string, Module> = { collections, crypto: cryptoModule, secrets, text };
 
 export interface Modules {
   /** @throws InvalidInstructionError for an unknown module or function, and what the function throws */
