@@ -7,6 +7,8 @@ import { alternativesOf, depthCondition, entryCondition, listOf, typesCondition 
 
 export interface EventsQuery {
   request: Pick<SearchRequest, 'where' | 'limit' | 'page' | 'sort' | 'beforeId' | 'afterId'>;
+  /** Whether the answer tells how many events match. */
+  isCounted: boolean;
   /** Seconds to hold the request while nothing matches. */
   longpollingS: number;
 }
@@ -29,6 +31,7 @@ const KNOWN = new Set([
   'longpolling',
   'payloadQuery',
   'query',
+  'count',
 ]);
 
 /** A whole number between bounds. @throws BadParametersError */
@@ -76,6 +79,7 @@ export function parseEventsQuery(query: Record<string, unknown>, now: number = D
       beforeId: one(query.beforeId),
       afterId: one(query.afterId),
     },
+    isCounted: one(query.count) === 'true',
     longpollingS: Math.min(MAX_POLL_S, Math.max(0, Number(one(query.longpolling)) || 0)),
   };
 }

@@ -18,7 +18,7 @@ import { configOf } from '../../mixins/shared/config.ts';
 import { fault, isFault } from '../../mixins/shared/errors.ts';
 import type { PrismeEvent } from '../../mixins/shared/event.ts';
 import { type CacheMethods, cache } from '../../mixins/storage/cache/cache.mixin.ts';
-import type { Condition } from '../../mixins/storage/datalake/contract.ts';
+import type { Condition, SearchResult } from '../../mixins/storage/datalake/contract.ts';
 import { type DatalakeMethods, datalake } from '../../mixins/storage/datalake/datalake.mixin.ts';
 import { activityOf } from './activity.ts';
 import type { EmitParams, ReplayAnswer } from './contract.ts';
@@ -36,6 +36,10 @@ type Self = Service & AuthMethods & BusMethods & CacheMethods & DatalakeMethods 
 type Query = Record<string, unknown>;
 type Named = { workspaceId: string; query?: Query; body?: unknown };
 type Call<P> = Context<P, CallMeta>;
+
+interface FindAnswer {
+  result: { events: PrismeEvent[]; nextCursor?: string; total?: number };
+}
 
 interface EventsMethods {
   workspaceOf(workspaceId: string): Promise<string>;
@@ -71,8 +75,8 @@ const events: ServiceSchema<object, any> = {
     find: {
       visibility: 'published',
       identity: 'optional',
-      async handler(this: Self, ctx: Call<Named>): Promise<{ result: { events: PrismeEvent[]; nextCursor?: string } }> {
-        const { request, longpollingS } = parseEventsQuery(ctx.params.query ?? {});
+      async handler(this: Self, ctx: Call<Named>): Promise<FindAnswer> {
+        const { request, longpollingS, isCounted } = parseEventsQuery(ctx.params.query ?? {});
         let reader: { workspaceId: string; ability: Ability };
         try {
           reader = await this.reader(ctx);
@@ -86,10 +90,12 @@ const events: ServiceSchema<object, any> = {
         const sort: typeof request.sort =
           request.afterId && ctx.params.query?.sort === undefined ? [{ field: 'createdAt', order: 'asc' }] : request.sort;
         const search = async () =>
-          readable === null ? { events: [] } : this.datalake.search({ ...request, sort, workspaceId, readable, trackTotal: false });
+          readable === null
+            ? { total: 0, events: [] }
+            : this.datalake.search({ ...request, sort, workspaceId, readable, trackTotal: isCounted });
         if (longpollingS === 0) {
-          const { events: found, nextCursor } = (await search()) as { events: PrismeEvent[]; nextCursor?: string };
-          return { result: { events: found, ...(nextCursor && { nextCursor }) } };
+          const { total, events: found, nextCursor }: SearchResult = await search();
+          return { result: { events: found, ...(nextCursor && { nextCursor }), ...(isCounted && { total }) } };
         }
         const found = await poll({
           live: this.live,

@@ -47,7 +47,7 @@ export function client(url: string, token?: string): Client {
       const type = response.headers.get('content-type') ?? '';
       const text =
         type.includes('octet-stream') || type.includes('zip') ? new Uint8Array(await response.arrayBuffer()) : await response.text();
-      const parsed = typeof text === 'string' && type.includes('json') && text ? JSON.parse(text) : text;
+      const parsed = typeof text === 'string' && type.includes('json') && !type.includes('ndjson') && text ? JSON.parse(text) : text;
       return { status: response.status, headers: response.headers, body: parsed };
     },
     get: (path, headers) => self.request('GET', path, undefined, headers),
