@@ -28,8 +28,8 @@ export interface Watching {
 }
 
 export interface Live {
-  /** Calls `deliver` for each event that is wanted and readable, until closed; `onRevoked` when the session of the request has ended. */
-  watch(interest: Interest, deliver: (event: PrismeEvent) => void, onRevoked?: () => void): Watching;
+  /** Calls `deliver` for each event that is wanted and readable, until closed; `onEnd` when the session of the request has ended, or the node stops. */
+  watch(interest: Interest, deliver: (event: PrismeEvent) => void, onEnd?: (why: 'revoked' | 'stopped') => void): Watching;
   /** What happened after an event and is wanted; what the watcher brings until `onCaughtUp` is part of it, or older. */
   since(interest: Interest, options: Pick<CatchUpOptions, 'afterId' | 'onCaughtUp' | 'isGone'>): Promise<Since>;
   /** Rights in a workspace may have changed. */
@@ -60,7 +60,7 @@ export interface LiveOptions {
 
 interface Watcher extends Interest {
   deliver(event: PrismeEvent): void;
-  onRevoked?: () => void;
+  onEnd?: (why: 'revoked' | 'stopped') => void;
   recheckNow(): Promise<void>;
 }
 
@@ -94,7 +94,7 @@ export async function openLive({ bus, eventsAfter, accessChanged }: LiveOptions)
 
   return {
     refresh,
-    watch(interest, receive, onRevoked) {
+    watch(interest, receive, onEnd) {
       const { workspaceId, where, recheck } = interest;
       const id = shortId(12);
       const terms = [{ condition: where, currentSocketOnly: false }];
@@ -105,7 +105,7 @@ export async function openLive({ bus, eventsAfter, accessChanged }: LiveOptions)
       };
       // Rights that cannot be judged are none.
       const recheckNow = async () => void (recheck && (await recheck().then(mayRead, () => mayRead(null))));
-      workspace.watchers.set(id, { ...interest, deliver: receive, onRevoked, recheckNow });
+      workspace.watchers.set(id, { ...interest, deliver: receive, onEnd, recheckNow });
       mayRead(interest.readable);
       return {
         recheck: recheckNow,
@@ -124,10 +124,15 @@ export async function openLive({ bus, eventsAfter, accessChanged }: LiveOptions)
     },
     revoked({ userId, sessionId }) {
       for (const { watchers } of workspaces.values())
-        for (const { who, onRevoked } of watchers.values())
-          if ((userId !== undefined && who?.userId === userId) || (sessionId !== undefined && who?.sessionId === sessionId)) onRevoked?.();
+        for (const { who, onEnd } of watchers.values())
+          if ((userId !== undefined && who?.userId === userId) || (sessionId !== undefined && who?.sessionId === sessionId))
+            onEnd?.('revoked');
     },
-    close: () => following.stop({ drainMs: 0 }),
+    async close() {
+      // Streams end, so that their clients go to another node; polls answer with what they have.
+      for (const { watchers } of [...workspaces.values()]) for (const { onEnd } of [...watchers.values()]) onEnd?.('stopped');
+      await following.stop({ drainMs: 0 });
+    },
   };
 }
 

@@ -57,10 +57,12 @@ export function eventStream({ live, interest, afterId, keepAliveMs, maxLifeMs = 
     if (pending.push(event) > MAX_PENDING)
       end({ error: 'SlowConsumerError', message: 'Too much happened while the past was read; reconnect.' });
   };
-  const watching = live.watch(interest, receive, () => end({ error: 'AuthenticationError', message: 'The session has ended.' }));
+  const watching = live.watch(interest, receive, (why) =>
+    end(why === 'revoked' ? { error: 'AuthenticationError', message: 'The session has ended.' } : undefined),
+  );
   const alive = setInterval(() => output.push(': keep-alive\n\n'), keepAliveMs);
   const checking = setInterval(() => void watching.recheck(), RECHECK_MS);
-  const ending = setTimeout(end, maxLifeMs);
+  const ending = setTimeout(() => end(), maxLifeMs);
   for (const timer of [alive, checking, ending]) timer.unref();
   function close() {
     isOver = true;

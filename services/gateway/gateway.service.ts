@@ -18,6 +18,7 @@ import { hexId } from '../../mixins/shared/ids.ts';
 import { findHostileName, type JsonObject } from '../../mixins/shared/json.ts';
 import type { WebhookAnswer } from '../runtime/contract.ts';
 import { sendResult, sendWebhook } from './answers.ts';
+import { type Connections, trackConnections } from './connections.ts';
 import type { Credentials } from './contract.ts';
 import { drained } from './drain.ts';
 import { sendError } from './http-errors.ts';
@@ -52,6 +53,7 @@ type Self = CoreSelf & {
   server?: Server;
   sockets?: Sockets;
   oidc: Oidc;
+  connections: Connections;
   httpHandler(request: IncomingMessage, response: ServerResponse): void;
   serve(ctx: Rest): Promise<void>;
 };
@@ -295,6 +297,7 @@ const gateway: ServiceSchema<object, any> = {
         if (response.destroyed) return;
         if (route.action === 'runtime.webhook' && isWebhookAnswer(result)) sendWebhook(response, result);
         else sendResult(response, result, ctx.meta);
+        if (route.isEndless) this.connections.endless(response);
       } catch (error) {
         if (response.destroyed) return;
         // The rest of a body that was not read would be taken for the next request.
@@ -331,6 +334,7 @@ const gateway: ServiceSchema<object, any> = {
       if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n');
     });
     this.server = server;
+    this.connections = trackConnections(server);
     this.sockets = await attachSockets({
       server,
       broker: this.broker,
@@ -363,13 +367,12 @@ const gateway: ServiceSchema<object, any> = {
 
   /** New requests are refused, those at work end, then the rest is cut. */
   async stopped(this: Self) {
-    const { server, sockets } = this;
+    const { server, sockets, connections } = this;
     if (!server) return;
     const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-    server.closeIdleConnections();
     const timer = setTimeout(() => server.closeAllConnections(), DRAIN_MS);
     await sockets?.close();
-    server.closeIdleConnections();
+    connections.release();
     await closed;
     clearTimeout(timer);
   },

@@ -29,6 +29,7 @@ export const routes: Route[] = [
     action: 'events.stream',
     auth: 'optional',
     raw: true,
+    isEndless: true,
     limits: searches,
     summary: 'Live events as server-sent events.',
   },

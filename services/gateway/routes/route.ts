@@ -35,6 +35,8 @@ export interface Route {
   multipart?: boolean;
   /** The action gets raw information too: `headers`, `method`, `ip`, `rawBody` (webhooks). */
   raw?: boolean;
+  /** The answer goes on until one side ends it, which the gateway does when it stops. */
+  isEndless?: boolean;
   /** One sentence for the OpenAPI document. */
   summary: string;
 }

@@ -1,0 +1,43 @@
+/** connections — which connections of the server are at work, so that a gateway that stops waits for those and for no others. */
+import type { Server, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+
+export interface Connections {
+  /** The answer goes on until one side ends it: the server does when it stops. */
+  endless(response: ServerResponse): void;
+  /**
+   * Ends endless answers and closes what is not answering, also connections that browsers open ahead of need and that never asked for anything.
+   * Those at work are closed once they have answered.
+   */
+  release(): void;
+}
+
+export function trackConnections(server: Server): Connections {
+  const open = new Set<Socket>();
+  const busy = new Set<Socket>();
+  const streams = new Set<ServerResponse>();
+  let isReleased = false;
+  server.on('connection', (socket: Socket) => {
+    open.add(socket);
+    socket.once('close', () => open.delete(socket));
+  });
+  server.on('request', ({ socket }, response) => {
+    busy.add(socket);
+    response.once('close', () => {
+      busy.delete(socket);
+      if (isReleased) socket.destroySoon(); // kept alive for a next request that must not come
+    });
+  });
+
+  return {
+    endless(response) {
+      streams.add(response);
+      response.once('close', () => streams.delete(response));
+    },
+    release() {
+      isReleased = true;
+      for (const response of streams) response.end();
+      for (const socket of open) if (!busy.has(socket)) socket.destroy();
+    },
+  };
+}
