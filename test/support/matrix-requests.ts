@@ -153,6 +153,8 @@ export const REQUESTS: Record<string, Make> = {
   'DELETE /user/accessTokens/:token': at('/user/accessTokens/unknown'),
   'POST /contacts': at('/contacts', { ids: ['VICTIM'] }),
   'GET /jwks': at('/jwks'),
+  'POST /jwks/rotate': at('/jwks/rotate', {}),
+  'DELETE /jwks/:kid': at('/jwks/unknown'),
 
   // ---- workspaces
   'POST /workspaces/import': at('/workspaces/import', archiveForm),
@@ -322,7 +324,7 @@ export const REQUESTS: Record<string, Make> = {
   'GET /events/status': at('/events/status'),
   'POST /search': at('/search', { query: { match_all: {} }, limit: 1 }),
   'GET /workspaces/:workspaceId/activity': at('WS/activity'),
-  'GET /workspaces/:workspaceId/usage': at('WS/usage?afterDate=2020-01-01'),
+  'GET /workspaces/:workspaceId/usage': at('WS/usage?afterDate=2020-01-01&beforeDate=2040-01-01'),
   'GET /workspaces/:workspaceId/topics/:topic': at('WS/topics/room'),
   'POST /workspaces/:workspaceId/topics/:topic/members': at('WS/topics/room/members', ({ victim }: World) => ({ userIds: [victim] })),
   'DELETE /workspaces/:workspaceId/topics/:topic/members': at('WS/topics/room/members?userIds=VICTIM'),
