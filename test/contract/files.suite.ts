@@ -5,7 +5,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/glo
 import type { FilesDriver } from '../../mixins/storage/files/contract.ts';
 
 export interface FilesSuiteOptions {
-  /** Files of the listing that must go beyond one page of the store (1000). */
+  /** Files of the listing that must go beyond one page of the store. */
   manyFiles?: number;
   /** Whether two writers that both expect the same etag are told apart by the store itself. */
   isConditionalWriteAtomic?: boolean;

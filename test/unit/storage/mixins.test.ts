@@ -77,7 +77,11 @@ describe('a storage address', () => {
     ['FILES_URL', { filesUrl: 'ftp://x' }, (given) => openFiles(given, 'models')],
     ['FILES_URL', { filesUrl: 's3://host/bucket' }, (given) => openFiles(given, 'models')],
     ['FILES_URL', { filesUrl: 's3://key:hunter2@127.0.0.1:1/B' }, (given) => openFiles(given, 'models')],
-    ['FILES_URL', { filesUrl: 's3://key:hunter2@127.0.0.1:1/bucket?tls=false' }, (given) => s3Files(String(given.filesUrl), 'models', 200)],
+    [
+      'FILES_URL',
+      { filesUrl: 's3://key:hunter2@127.0.0.1:1/bucket?tls=false' },
+      (given) => s3Files(String(given.filesUrl), 'models', { startWithinMs: 200 }),
+    ],
     ['FILES_URL', { filesUrl: 'file:/dev/null/x' }, (given) => openFiles(given, 'models')],
   ];
   it.each(cases)('that is wrong is one line that names %s: %j', async (variable, overrides, open) => {

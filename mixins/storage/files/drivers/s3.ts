@@ -19,8 +19,9 @@ import { checkArea, checkKey, checkPrefix } from '../keys.ts';
 const VARIABLE = 'FILES_URL';
 const START_WITHIN_MS = 8_000;
 const PARALLEL = 16;
-const REMOVED_AT_ONCE = 500;
-/** Content up to this size is one request; more goes in parts of this size. */
+/** Keys of one listing, also removed at once. */
+const PAGE_KEYS = 1000;
+/** Content up to this size is one request; more goes in parts of this size (S3 wants at least 5 MiB). */
 const PART_BYTES = 8 * 1024 * 1024;
 const ATTEMPTS = 4;
 /** What servers answer for content without a type. */
@@ -32,20 +33,26 @@ interface Place {
   agent: HttpAgent;
 }
 
+export interface S3Options {
+  startWithinMs?: number;
+  pageKeys?: number;
+  partBytes?: number;
+}
+
 /** @throws ConfigurationError when the URL is wrong or the bucket can neither be found nor made */
-export async function s3Files(url: string, area: string, startWithinMs = START_WITHIN_MS): Promise<FilesDriver> {
+export async function s3Files(url: string, area: string, options: S3Options = {}): Promise<FilesDriver> {
   checkArea(area);
   const { client, bucket, agent, region } = parseUrl(url);
   try {
-    await reach(VARIABLE, url, () => ensureBucket(client, bucket, region), startWithinMs);
+    await reach(VARIABLE, url, () => ensureBucket(client, bucket, region), options.startWithinMs ?? START_WITHIN_MS);
   } catch (error) {
     agent.destroy();
     throw error;
   }
-  return withFaults(driver({ client, bucket, agent }, `${area}/`));
+  return withFaults(driver({ client, bucket, agent }, `${area}/`, options));
 }
 
-function driver({ client, bucket, agent }: Place, root: string): FilesDriver {
+function driver({ client, bucket, agent }: Place, root: string, { pageKeys = PAGE_KEYS, partBytes = PART_BYTES }: S3Options): FilesDriver {
   const queues = new Map<string, Promise<unknown>>();
 
   const request = (
@@ -135,11 +142,21 @@ function driver({ client, bucket, agent }: Place, root: string): FilesDriver {
 
   async function* list(prefix: string): AsyncGenerator<FileInfo> {
     const folder = checkPrefix(prefix);
-    const objects = client.listObjectsV2(bucket, root + (folder ? `${folder}/` : ''), true);
-    for await (const found of objects as AsyncIterable<{ name: string; size: number; etag: string; lastModified: Date }>) {
-      // `a/` itself is how some tools mark a folder.
-      if (!found.name || found.name.endsWith('/')) continue;
-      yield { key: found.name.slice(root.length), size: found.size, etag: plainEtag(found.etag), modifiedAt: found.lastModified.getTime() };
+    const from = root + (folder ? `${folder}/` : '');
+    for (let after = ''; ; ) {
+      const page = await again(() => client.listObjectsV2Query(bucket, from, after, '', pageKeys, ''));
+      for (const found of page.objects as { name?: string; size: number; etag: string; lastModified: Date }[]) {
+        // `a/` itself is how some tools mark a folder.
+        if (!found.name || found.name.endsWith('/')) continue;
+        yield {
+          key: found.name.slice(root.length),
+          size: found.size,
+          etag: plainEtag(found.etag),
+          modifiedAt: found.lastModified.getTime(),
+        };
+      }
+      if (!page.isTruncated || !page.nextContinuationToken) return;
+      after = page.nextContinuationToken;
     }
   }
 
@@ -170,10 +187,10 @@ function driver({ client, bucket, agent }: Place, root: string): FilesDriver {
         return inTurn(key, () => putIf(key, whole, headers, ifMatch));
       }
       if (!(body instanceof Readable)) return inTurn(key, () => again(() => put(key, Buffer.from(body), headers)));
-      const parts = partsOf(body);
+      const parts = partsOf(body, partBytes);
       const first = await parts.next();
       const head = first.done ? Buffer.alloc(0) : first.value;
-      if (head.length < PART_BYTES) return inTurn(key, () => again(() => put(key, head, headers)));
+      if (head.length < partBytes) return inTurn(key, () => again(() => put(key, head, headers)));
       return inTurn(key, () => putParts(key, head, parts, headers));
     },
 
@@ -186,7 +203,7 @@ function driver({ client, bucket, agent }: Place, root: string): FilesDriver {
     async removeAll(prefix) {
       let removed = 0;
       for (let names: string[] = []; ; names = []) {
-        for await (const { key } of list(prefix)) if (names.push(root + key) >= REMOVED_AT_ONCE) break;
+        for await (const { key } of list(prefix)) if (names.push(root + key) >= pageKeys) break;
         if (names.length === 0) return removed;
         const refused = (await again(() => client.removeObjects(bucket, names))).filter((answer) => answer?.Error);
         if (refused.length)
@@ -303,19 +320,19 @@ async function again<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
-/** The stream in pieces of PART_BYTES, the last one shorter. */
-async function* partsOf(body: Readable): AsyncGenerator<Buffer, undefined> {
+/** The stream in pieces of `partBytes`, the last one shorter. */
+async function* partsOf(body: Readable, partBytes: number): AsyncGenerator<Buffer, undefined> {
   let held: Buffer[] = [];
   let size = 0;
   for await (const chunk of body) {
     const bytes = Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk);
     held.push(bytes);
     size += bytes.length;
-    while (size >= PART_BYTES) {
+    while (size >= partBytes) {
       const whole = Buffer.concat(held);
-      yield whole.subarray(0, PART_BYTES);
-      held = [whole.subarray(PART_BYTES)];
-      size -= PART_BYTES;
+      yield whole.subarray(0, partBytes);
+      held = [whole.subarray(partBytes)];
+      size -= partBytes;
     }
   }
   if (size > 0) yield Buffer.concat(held);
