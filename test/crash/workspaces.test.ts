@@ -1,19 +1,19 @@
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
 import { readFolder, type Snapshot } from '../../services/workspaces/store/snapshot.ts';
+import { s3Available, startSwift } from '../support/swift.ts';
 import { type TestStore, testStore } from '../support/workspace-store.ts';
 
-const KILLS = 12;
 const OBJECTS = 20;
 const script = resolve(import.meta.dirname, '../support/workspace-crash.ts');
 
 /** Runs the changing process for a while, then kills it; the last generation it was told is durable. */
-function runAndKill(dataDir: string, ms: number): Promise<{ acknowledged: number; errors: string }> {
+function runAndKill(dataDir: string, filesUrl: string | undefined, ms: number): Promise<{ acknowledged: number; errors: string }> {
   return new Promise((done) => {
-    const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', script, dataDir], {
+    const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', script, dataDir, ...(filesUrl ? [filesUrl] : [])], {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     let output = '';
@@ -44,62 +44,90 @@ function expectOneGeneration(snapshot: Snapshot): number {
   return generation;
 }
 
-describe('workspaces whose process is killed', () => {
-  it('are the old one or the new one, never between: imports, renames, publications, creations, deletions', async () => {
-    const dataDir = mkdtempSync(join(tmpdir(), 'crash-workspaces-'));
-    const seed = Math.floor(Math.random() * 1000);
-    let sinkStore: TestStore | undefined;
-    try {
-      let unfinished = 0;
-      for (let kill = 0; kill < KILLS; kill++) {
-        const { acknowledged, errors } = await runAndKill(dataDir, 5 + ((seed + kill * 37) % 150));
-        expect({ seed, kill, errors }).toEqual({ seed, kill, errors: '' });
+interface Killing {
+  kills: number;
+  /** A process lives up to this long after its first change. */
+  withinMs: number;
+  filesUrl?: string;
+}
 
-        const replayed: string[] = [];
-        sinkStore = await testStore(
-          {
-            send: async (events) =>
-              void replayed.push(...events.map(({ id, type, payload }) => JSON.stringify([id, type, payload.generation]))),
-          },
-          dataDir,
-        );
-        const { store } = sinkStore;
-        unfinished += await store.recover();
+/** Kills a process that imports, renames, publishes, creates and deletes without end, and looks at what the next process finds. */
+async function expectOldOrNew({ kills, withinMs, filesUrl }: Killing): Promise<void> {
+  const dataDir = mkdtempSync(join(tmpdir(), 'crash-workspaces-'));
+  const seed = Math.floor(Math.random() * 1000);
+  let sinkStore: TestStore | undefined;
+  try {
+    let unfinished = 0;
+    for (let kill = 0; kill < kills; kill++) {
+      const { acknowledged, errors } = await runAndKill(dataDir, filesUrl, 5 + ((seed + kill * 37) % withinMs));
+      expect({ seed, kill, errors }).toEqual({ seed, kill, errors: '' });
 
-        const { snapshot, row } = await store.current('main');
-        const generation = expectOneGeneration(snapshot);
-        expect(generation).toBeGreaterThanOrEqual(acknowledged);
-        expect(row.journal).toBeUndefined();
-        const onDisk = await readFolder(store.files, 'workspaces/main/versions/current', row.revision);
-        expect(onDisk?.automations).toEqual(snapshot.automations);
+      const replayed: string[] = [];
+      sinkStore = await testStore(
+        {
+          send: async (events) =>
+            void replayed.push(...events.map(({ id, type, payload }) => JSON.stringify([id, type, payload.generation]))),
+        },
+        dataDir,
+        filesUrl,
+      );
+      const { store } = sinkStore;
+      unfinished += await store.recover();
 
-        const folders = readdirSync(join(dataDir, 'models/workspaces/main/versions')).filter((name) => name !== 'current');
-        expect(folders.sort()).toEqual(row.versions.map(({ name }) => name).sort());
-        for (const { name } of row.versions) expect(`v${expectOneGeneration(await store.version('main', name))}`).toBe(name);
+      const { snapshot, row } = await store.current('main');
+      const generation = expectOneGeneration(snapshot);
+      expect(generation).toBeGreaterThanOrEqual(acknowledged);
+      expect(row.journal).toBeUndefined();
+      const onDisk = await readFolder(store.files, 'workspaces/main/versions/current', row.revision);
+      expect(onDisk?.automations).toEqual(snapshot.automations);
 
-        const workspaces = readdirSync(join(dataDir, 'models/workspaces')).filter((id) => id.startsWith('tmp'));
-        for (const id of workspaces) {
-          const found = await store.findRow(id);
-          if (found) expect(Object.keys((await store.current(id)).snapshot.automations)).toHaveLength(5);
-          else expect(existsSync(join(dataDir, 'models/workspaces', id, 'versions/current/index.yml'))).toBe(false);
-        }
+      const folders = (await foldersIn(store, 'workspaces/main/versions')).filter((name) => name !== 'current');
+      expect(folders.sort()).toEqual(row.versions.map(({ name }) => name).sort());
+      for (const { name } of row.versions) expect(`v${expectOneGeneration(await store.version('main', name))}`).toBe(name);
 
-        const told = [...readFileSync(join(dataDir, 'events.log'), 'utf8').trim().split('\n'), ...replayed].map(
-          (line) => JSON.parse(line) as [string, string, number],
-        );
-        const ids = new Map<number, Set<string>>();
-        for (const [id, type, of] of told) if (type === 'generation') ids.set(of, (ids.get(of) ?? new Set()).add(id));
-        // Told at least once, always under one id, so consumers see it once.
-        if (generation > 0) expect(ids.get(generation)?.size).toBe(1);
-        await closeKeeping(sinkStore);
-        sinkStore = undefined;
+      const workspaces = (await foldersIn(store, 'workspaces')).filter((id) => id.startsWith('tmp'));
+      for (const id of workspaces) {
+        const found = await store.findRow(id);
+        if (found) expect(Object.keys((await store.current(id)).snapshot.automations)).toHaveLength(5);
+        else expect(await store.files.info(`workspaces/${id}/versions/current/index.yml`)).toBeNull();
       }
-      console.log(`seed ${seed}: ${KILLS} kills, ${unfinished} committed changes finished by the next process`);
-    } finally {
-      if (sinkStore) await closeKeeping(sinkStore);
-      rmSync(dataDir, { recursive: true, force: true });
+
+      const told = [...readFileSync(join(dataDir, 'events.log'), 'utf8').trim().split('\n'), ...replayed].map(
+        (line) => JSON.parse(line) as [string, string, number],
+      );
+      const ids = new Map<number, Set<string>>();
+      for (const [id, type, of] of told) if (type === 'generation') ids.set(of, (ids.get(of) ?? new Set()).add(id));
+      // Told at least once, always under one id, so consumers see it once.
+      if (generation > 0) expect(ids.get(generation)?.size).toBe(1);
+      await closeKeeping(sinkStore);
+      sinkStore = undefined;
     }
-  });
+    console.log(`seed ${seed}: ${kills} kills, ${unfinished} committed changes finished by the next process`);
+  } finally {
+    if (sinkStore) await closeKeeping(sinkStore);
+    rmSync(dataDir, { recursive: true, force: true });
+  }
+}
+
+/** Names of the folders in a folder. */
+async function foldersIn({ files }: TestStore['store'], folder: string): Promise<string[]> {
+  const names = new Set<string>();
+  for await (const { key } of files.list(folder)) names.add(key.slice(folder.length + 1).split('/')[0] as string);
+  return [...names];
+}
+
+describe('workspaces whose process is killed', () => {
+  it('are the old one or the new one, never between', () => expectOldOrNew({ kills: 12, withinMs: 150 }));
+
+  if (s3Available())
+    it('also when their files are in a bucket, where only one object is replaced at a time', async () => {
+      const server = await startSwift();
+      try {
+        await expectOldOrNew({ kills: 3, withinMs: 1500, filesUrl: server.url });
+      } finally {
+        await server.stop();
+      }
+    });
 });
 
 async function closeKeeping({ store }: TestStore): Promise<void> {

@@ -34,13 +34,9 @@ const isInstalled = (): boolean =>
 export function s3Available(): boolean {
   if (process.env.TEST_S3_URL || isInstalled()) return true;
   const canInstall = process.getuid?.() === 0 && quietly('apt-get', ['--version']);
-  if (
-    canInstall &&
-    quietly('apt-get', ['update']) &&
-    quietly('apt-get', ['install', '-y', '--no-install-recommends', ...PACKAGES]) &&
-    isInstalled()
-  )
-    return true;
+  // Two test files may find it missing at the same time: one installs, the other waits and finds it.
+  const install = `test -x /usr/bin/swift-proxy-server || { apt-get update && apt-get install -y --no-install-recommends ${PACKAGES.join(' ')}; }`;
+  if (canInstall && quietly('flock', [join(tmpdir(), 'prisme-test-apt.lock'), 'sh', '-c', install]) && isInstalled()) return true;
   if (process.env.CI === 'true' && canInstall) throw new Error(`CI needs ${PACKAGES.join(', ')} or TEST_S3_URL`);
   console.warn('SKIPPED: files on S3 (no Swift on this machine, it cannot be installed, and no TEST_S3_URL)');
   return false;

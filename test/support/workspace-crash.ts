@@ -1,12 +1,12 @@
 /**
  * workspace-crash — a process made to be killed: changes workspaces without end, one generation after the other, and tells on its output
- * which ones it was told are done. Started by test/crash/workspaces.test.ts with a data folder.
+ * which ones it was told are done. Started by test/crash/workspaces.test.ts with a data folder and, for files that are not in it, their URL.
  */
 import { appendFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ADA, newRow, testStore } from './workspace-store.ts';
 
-const dataDir = process.argv[2] as string;
+const [dataDir, filesUrl] = process.argv.slice(2) as [string, string | undefined];
 const log = join(dataDir, 'events.log');
 const { store } = await testStore(
   {
@@ -14,6 +14,7 @@ const { store } = await testStore(
       appendFileSync(log, events.map(({ id, type, payload }) => `${JSON.stringify([id, type, payload.generation])}\n`).join('')),
   },
   dataDir,
+  filesUrl,
 );
 export const OBJECTS = 20;
 const automation = (generation: number) => ({ name: `Generation ${generation}`, generation, do: [] });

@@ -1,4 +1,4 @@
-/** workspace-store — a store of workspaces over the embedded drivers in a temporary folder, without brokers or services. */
+/** workspace-store — a store of workspaces over the embedded drivers in a temporary folder (or files elsewhere), without brokers or services. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -25,8 +25,9 @@ const silent = { info() {}, warn() {}, error() {}, debug() {}, trace() {}, fatal
 export async function testStore(
   overrides: Partial<StoreOptions> = {},
   dataDir = mkdtempSync(join(tmpdir(), 'workspaces-')),
+  filesUrl?: string,
 ): Promise<TestStore> {
-  const config = loadConfig({ DATA_DIR: dataDir });
+  const config = loadConfig({ DATA_DIR: dataDir, ...(filesUrl ? { FILES_URL: filesUrl } : {}) });
   const documents = await openDocuments(config, COLLECTIONS);
   const files = await openFiles(config, 'models');
   const uploads = await openFiles(config, 'uploads');
@@ -52,7 +53,7 @@ export async function testStore(
     dataDir,
     async reopen(again = {}) {
       await shut();
-      return testStore(again, dataDir);
+      return testStore(again, dataDir, filesUrl);
     },
     async close() {
       await shut();
