@@ -26,4 +26,6 @@ export const CODES: Record<string, { severity: Problem['severity']; meaning: str
   BreakOutsideLoop: warning('`scope: repeat` without a loop around it ends the automation.'),
   MixedAndOr: warning('`and` and `or` without parentheses; both readings are shown.'),
   InvalidSchema: warning('`arguments` or `schemas` that cannot be compiled: every validated call fails.'),
+  InvalidYaml: error('A file that is no YAML, or holds no object (`npm run lint:workspace` only).'),
+  SharedEndpoint: warning('Two automations answer at the same path (`npm run lint:workspace` only).'),
 };

@@ -256,7 +256,7 @@ function compileInstruction(item: unknown, path: string, work: Work): Executable
   // The first key is the instruction; others beside it are ignored, as files of the product have them.
   const [name, ...others] = Object.keys(item);
   if (name === undefined) return null;
-  const context = new Context(work, `${path}.${name}`);
+  const context = new Context(work, `${path}${pathOf([name])}`);
   if (others.length) context.warn('IgnoredKeys', `Only '${name}' is executed here; '${others.join("', '")}' beside it is ignored.`);
   if (isHostileName(name)) {
     const message = `The name '${name}' may not be used.`;

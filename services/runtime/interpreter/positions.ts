@@ -44,9 +44,9 @@ function offsetIn(text: string, node: Scalar, offset: number): number {
   return at < 0 ? start : start + at + offset;
 }
 
-/** The key of a pair when its path ends in conditions["…"]: the expression is there, its value is a block. */
-function nodeAt(document: ReturnType<typeof parseDocument>, keys: (string | number)[]): Node | undefined {
-  if (keys.at(-2) === 'conditions') {
+/** The key of a pair when that is meant, and when its path ends in conditions["…"]: the expression is there, its value is a block. */
+function nodeAt(document: ReturnType<typeof parseDocument>, keys: (string | number)[], isKey: boolean): Node | undefined {
+  if (isKey || keys.at(-2) === 'conditions') {
     const map = document.getIn(keys.slice(0, -1), true);
     const pair = isMap(map) ? map.items.find(({ key }) => isScalar(key) && key.value === keys.at(-1)) : undefined;
     if (isNode(pair?.key)) return pair.key;
@@ -58,8 +58,13 @@ function nodeAt(document: ReturnType<typeof parseDocument>, keys: (string | numb
 /**
  * 1-based; the nearest enclosing node when the exact one is not in the text. Empty when the text does not parse.
  * @param offset of the fault in the text that stands at `path`
+ * @param isKey the last key of the path is at fault, not what it holds
  */
-export function positionIn(text: string, path: string, offset?: number): { line?: number; column?: number } {
+export function positionIn(
+  text: string,
+  path: string,
+  { offset, isKey = false }: { offset?: number | undefined; isKey?: boolean } = {},
+): { line?: number; column?: number } {
   let parsed = cache.get(text);
   if (!parsed) {
     const lines = new LineCounter();
@@ -70,7 +75,7 @@ export function positionIn(text: string, path: string, offset?: number): { line?
   try {
     const keys = keysOf(path);
     for (let isExact = true; ; keys.pop(), isExact = false) {
-      const node = nodeAt(parsed.document, keys);
+      const node = nodeAt(parsed.document, keys, isKey && isExact);
       if (node?.range) {
         const at = isExact && offset !== undefined && isScalar(node) ? offsetIn(text, node, offset) : node.range[0];
         const { line, col } = parsed.lines.linePos(at);

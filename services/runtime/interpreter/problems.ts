@@ -55,6 +55,9 @@ export function checkCalls(calls: Call[], source: WorkspaceSource, problems: Pro
   }
 }
 
+/** Problems of a name, not of what stands behind it. */
+const OF_KEYS = new Set(['UnknownAutomation', 'UnknownArgument']);
+
 /** File, line and column of what was found. */
 export function placeProblems(problems: Problem[], source: WorkspaceSource, texts: Record<string, string>): void {
   const slugs = Object.keys(source.automations ?? {});
@@ -65,6 +68,10 @@ export function placeProblems(problems: Problem[], source: WorkspaceSource, text
     const file = `automations/${slug}.yml`;
     problem.place.file = file;
     const text = texts[file];
-    if (text) Object.assign(problem.place, positionIn(text, path.slice(`automations.${slug}`.length), problem.range?.start));
+    if (text)
+      Object.assign(
+        problem.place,
+        positionIn(text, path.slice(`automations.${slug}`.length), { offset: problem.range?.start, isKey: OF_KEYS.has(problem.code) }),
+      );
   }
 }
