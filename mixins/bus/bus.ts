@@ -10,18 +10,20 @@ import type { EventSource, PrismeEvent } from '../shared/event.ts';
 import { parseJson } from '../shared/json.ts';
 import { openBroadcast } from './broadcast.ts';
 import type { Carrier, CarrierOptions, Death, Draft, Logger, OpenCarrier, Position, StoredDeath } from './carrier.ts';
-import { openConsumer } from './consumer.ts';
+import { type Consumer, openConsumer } from './consumer.ts';
 import type {
   BroadcastOptions,
   DeadLetter,
   Delivery,
   EventBus,
   EventHandler,
+  GroupLag,
   GroupOptions,
   SendOptions,
   Subscription,
 } from './contract.ts';
 import { type EventMaker, type MadeEvent, makeEvent } from './event.ts';
+import { keepHouse } from './housekeeping.ts';
 import { systemTimers, type Timers } from './timers.ts';
 import { shardOf, topicMatcher } from './topics.ts';
 
@@ -69,7 +71,7 @@ export async function openCarrier(config: Config, options: CoreOptions): Promise
     if ((cause as { code?: string }).code !== 'ERR_MODULE_NOT_FOUND' && !/Cannot find module/.test(String(cause))) throw cause;
     throw fault('ConfigurationError', { message: `BUS_URL: there is no carrier '${scheme}'.`, data: { variable: 'BUS_URL' }, cause });
   }
-  const { maxEntries, keepMs, timeoutMs, logger = silent } = options;
+  const { maxEntries = config.busMaxEntries, keepMs = config.busKeepS * 1_000, timeoutMs, logger = silent } = options;
   return open({ url, namespace: config.namespace, dataDir: config.dataDir, logger, maxEntries, keepMs, timeoutMs });
 }
 
@@ -81,27 +83,15 @@ export async function openCore(config: Config, options: CoreOptions = {}): Promi
   const carrier = options.carrier ?? (await openCarrier(config, options));
   const node = `${config.nodeId}/${randomUUID().slice(0, 8)}`;
   const subscriptions = new Set<{ stop(drainMs: number): Promise<void> }>();
+  const consumers = new Set<Consumer>();
   /** Topics of each group of this process: one group has one cursor, so two different wishes under one name would lose events. */
   const groups = new Map<string, { topics: string; members: number }>();
+  const counters = { sent: 0, refused: 0 };
   let isClosed = false;
   let members = 0;
 
-  let cancelTrim = () => {};
-  /** Nodes trim at different times; after a pass that removed much another one follows soon, as a pass may be partial. */
-  const trimLater = (ms: number) => {
-    cancelTrim = timers.after(ms * (0.75 + Math.random() / 2), () => {
-      carrier
-        .trim()
-        .catch((error) => {
-          logger.warn(`bus: the log cannot be trimmed: ${error.message}`);
-          return 0;
-        })
-        .then((removed) => {
-          if (!isClosed) trimLater(removed > 1_000 ? Math.min(settings.trimMs, 1_000) : settings.trimMs);
-        });
-    });
-  };
-  trimLater(settings.trimMs);
+  const maxEntries = options.maxEntries ?? config.busMaxEntries;
+  const stopHousekeeping = keepHouse({ carrier, timers, logger, everyMs: settings.trimMs, maxEntries });
 
   function assertOpen(): void {
     if (isClosed) throw fault('ServiceUnavailable', { message: 'The event bus of this node is closed.' });
@@ -109,7 +99,14 @@ export async function openCore(config: Config, options: CoreOptions = {}): Promi
 
   async function write(made: MadeEvent[]): Promise<PrismeEvent[]> {
     assertOpen();
-    if (made.length) await carrier.append(made.map((one) => draftOf(one, carrier.shards)));
+    if (!made.length) return [];
+    try {
+      await carrier.append(made.map((one) => draftOf(one, carrier.shards)));
+      counters.sent += made.length;
+    } catch (error) {
+      counters.refused += made.length;
+      throw error;
+    }
     return made.map(({ event }) => event);
   }
 
@@ -151,10 +148,12 @@ export async function openCore(config: Config, options: CoreOptions = {}): Promi
       onDeath: (death, name) => tellDeath(systemBus, death, name),
     });
     subscriptions.add(consumer);
+    consumers.add(consumer);
     return {
       async stop({ drainMs = settings.drainMs } = {}) {
         if (!subscriptions.delete(consumer)) return;
         await consumer.stop(drainMs);
+        consumers.delete(consumer);
         const entry = groups.get(group);
         if (entry && --entry.members === 0) groups.delete(group);
       },
@@ -221,15 +220,16 @@ export async function openCore(config: Config, options: CoreOptions = {}): Promi
         return result;
       },
       replay: (afterId, workspaceId, limit) => replay(carrier, afterId, workspaceId, limit),
-      async lag() {
-        const now = Date.now();
-        return (await carrier.backlog()).map(({ group, entries, oldestAt, dead }) => ({
-          group,
-          entries,
-          seconds: oldestAt === undefined ? 0 : Math.max((now - oldestAt) / 1000, 0),
-          dead,
-        }));
+      lag: () => lagOf(carrier),
+      async status() {
+        const [entries, groups] = await Promise.all([carrier.size(), lagOf(carrier)]);
+        return {
+          log: { entries, maxEntries, shards: carrier.shards },
+          groups,
+          node: { id: config.nodeId, ...counters, members: [...consumers].map((consumer) => consumer.figures()) },
+        };
       },
+      forgetGroup: (group) => carrier.forget(group),
       deadLetters: async (query) => (await carrier.deaths(query)).map(letterOf),
       redrive: (query) => carrier.revive(query),
       dropDeadLetters: (query) => carrier.bury(query),
@@ -250,7 +250,7 @@ export async function openCore(config: Config, options: CoreOptions = {}): Promi
       if (isClosed) return;
       await Promise.all([...subscriptions].map((subscription) => subscription.stop(drainMs)));
       isClosed = true;
-      cancelTrim();
+      stopHousekeeping();
       await carrier.close();
     },
   };
@@ -300,6 +300,16 @@ async function positionsAfter(carrier: Carrier, id: string): Promise<Map<number,
     if (position !== null) return new Map([[shard, position]]);
   }
   return undefined;
+}
+
+async function lagOf(carrier: Carrier): Promise<GroupLag[]> {
+  const now = Date.now();
+  return (await carrier.backlog()).map(({ group, entries, oldestAt, dead }) => ({
+    group,
+    entries,
+    seconds: oldestAt === undefined ? 0 : Math.max((now - oldestAt) / 1000, 0),
+    dead,
+  }));
 }
 
 /** The event of an entry; an unreadable one is shown as it is. */

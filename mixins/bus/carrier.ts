@@ -124,6 +124,11 @@ export interface Carrier {
 
   /** Makes the group known: nothing it has not settled is trimmed from now on. A new group begins with the oldest entry kept. */
   register(group: string): Promise<void>;
+  /**
+   * Forgets a group that is not used any more: cursors, failures, dead letters. What it has not settled holds the log no longer.
+   * `false`: it has members alive and nothing was done, or there is no such group.
+   */
+  forget(group: string): Promise<boolean>;
   /** Tells the group that `member` is alive for `ttlMs`; answers all live members, sorted. */
   beat(group: string, member: string, ttlMs: number): Promise<string[]>;
   leave(group: string, member: string): Promise<void>;
@@ -136,6 +141,8 @@ export interface Carrier {
   settle(group: string, shard: number, token: string, settlement: Settlement): Promise<boolean>;
 
   backlog(): Promise<Backlog[]>;
+  /** Entries in the log, settled ones kept for replay included. */
+  size(): Promise<number>;
   deaths(query: DeathQuery): Promise<StoredDeath[]>;
   /** Each death leaves the list and is written to the log again, for its group alone, in one step. */
   revive(query: DeathQuery): Promise<number>;

@@ -6,7 +6,7 @@ import { isFault } from '../shared/errors.ts';
 import type { PrismeEvent } from '../shared/event.ts';
 import { parseJson } from '../shared/json.ts';
 import { type Carrier, type Death, type Entry, type Logger, type Position, sharedEvent } from './carrier.ts';
-import type { Delivery } from './contract.ts';
+import type { Delivery, MemberFigures } from './contract.ts';
 import { openLanes, type Turn } from './lanes.ts';
 import type { Shard } from './shard.ts';
 import type { Timers } from './timers.ts';
@@ -52,8 +52,7 @@ export interface ConsumerOptions {
 }
 
 export interface Consumer {
-  /** Shards owned now. */
-  shards(): number[];
+  figures(): MemberFigures;
   /** Stops reading, waits up to `drainMs` for running handlers, then aborts their signal; gives the shards to the others. */
   stop(drainMs: number): Promise<void>;
 }
@@ -65,6 +64,7 @@ export async function openConsumer(options: ConsumerOptions): Promise<Consumer> 
   const dirty = new Set<Shard>();
   /** Shards in which entries were only passed over: written with the next tick, as reading them again costs little. */
   const passedOver = new Set<Shard>();
+  const counters = { handled: 0, failed: 0, dead: 0 };
   let isStopping = false;
   let cancelTick = () => {};
   let cancelSettle: (() => void) | null = null;
@@ -206,7 +206,9 @@ export async function openConsumer(options: ConsumerOptions): Promise<Consumer> 
   }
 
   function kill(shard: Shard, item: Item, entry: Entry, error: { error: string; message: string }): void {
-    if (countOut(shard, item)) shard.window.die(item, { entry, attempts: item.attempts + item.crashes, error });
+    if (!countOut(shard, item)) return;
+    counters.dead++;
+    shard.window.die(item, { entry, attempts: item.attempts + item.crashes, error });
   }
 
   async function perform(turns: Turn[]): Promise<Map<Item, number>> {
@@ -255,6 +257,7 @@ export async function openConsumer(options: ConsumerOptions): Promise<Consumer> 
       });
       for (const { shard, item, entry } of given) {
         if (!buried.has(entry.id)) {
+          counters.handled++;
           settleItem(shard, item);
           continue;
         }
@@ -262,6 +265,7 @@ export async function openConsumer(options: ConsumerOptions): Promise<Consumer> 
         kill(shard, item, entry, reasonOf(buried.get(entry.id)));
       }
     } catch (error) {
+      counters.failed += given.length;
       for (const { shard, item, entry } of given) {
         item.attempts++;
         if (item.isDangerous) item.crashes--; // it was counted before the start, and the process lives
@@ -439,7 +443,13 @@ export async function openConsumer(options: ConsumerOptions): Promise<Consumer> 
   tickLater();
 
   return {
-    shards: () => [...shards.keys()].sort((a, b) => a - b),
+    figures: () => ({
+      group,
+      shards: [...shards.keys()].sort((a, b) => a - b),
+      running: lanes.inFlight,
+      waiting: [...shards.values()].reduce((sum, shard) => sum + shard.open, 0),
+      ...counters,
+    }),
     async stop(drainMs) {
       if (isStopping) return;
       isStopping = true;

@@ -71,6 +71,29 @@ export interface GroupLag {
   dead: number;
 }
 
+/** What a member of a group does on this node, and has done since it began. */
+export interface MemberFigures {
+  group: string;
+  /** Shards it owns now. */
+  shards: number[];
+  /** Handlers at work now. */
+  running: number;
+  /** Entries read and not settled. */
+  waiting: number;
+  handled: number;
+  /** Attempts that failed. */
+  failed: number;
+  dead: number;
+}
+
+export interface BusStatus {
+  log: { entries: number; maxEntries: number; shards: number };
+  /** Over the cluster. */
+  groups: GroupLag[];
+  /** Of the node that answers: events sent and refused, members of groups. */
+  node: { id: string; sent: number; refused: number; members: MemberFigures[] };
+}
+
 export interface DeadLetter {
   id: string;
   group: string;
@@ -102,6 +125,10 @@ export interface EventBus {
   /** Events after `afterId` that are still kept, oldest first: the replay window of live subscribers. `null`: the id is not kept any more. */
   replay(afterId: string, workspaceId: string, limit: number): Promise<PrismeEvent[] | null>;
   lag(): Promise<GroupLag[]>;
+  /** The state of the log, its groups and this node's part in them. */
+  status(): Promise<BusStatus>;
+  /** Forgets a group that is not used any more, with its dead letters. `false`: it has members, or there is none of that name. */
+  forgetGroup(group: string): Promise<boolean>;
   deadLetters(query: { group?: string; workspaceId?: string; ids?: string[]; limit?: number }): Promise<DeadLetter[]>;
   /** Puts dead entries back for their group; returns how many. */
   redrive(query: { group?: string; workspaceId?: string; ids?: string[] }): Promise<number>;

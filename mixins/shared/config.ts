@@ -63,6 +63,13 @@ export const SETTINGS = {
     kind: 'text',
     about: 'Carrier of durable events: redis://… or sqlite:<file>. None: SQLite under DATA_DIR.',
   },
+  busMaxEntries: {
+    env: 'BUS_MAX_ENTRIES',
+    kind: 'number',
+    default: 1_000_000,
+    about: 'Events kept in the log of the bus; when groups leave more unhandled, producers are refused with BusOverloaded.',
+  },
+  busKeepS: { env: 'BUS_KEEP', kind: 'number', default: 3600, about: 'How long handled events stay in the log for replay, seconds.' },
   documentsUrl: {
     env: 'DOCUMENTS_URL',
     aliases: ['PERMISSIONS_STORAGE_HOST'],

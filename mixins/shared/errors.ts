@@ -63,6 +63,7 @@ export const CATALOGUE = {
   EventValidationError: [400, 'This event is not valid.'],
   BrokerError: [400, 'The event was refused.'],
   BusOverloaded: [503, 'The event bus is full; retry later.', true],
+  GroupInUse: [409, 'The consumer group has members; stop the services that use it first.'],
   SlowConsumerError: [408, 'This client reads more slowly than events arrive; reconnect with the id of its last event.', true],
   SearchError: [400, 'Could not execute search request'],
   EventNotStored: [422, 'The event history refused the event.'],

@@ -1,5 +1,6 @@
 /**
- * bus.deadLetters — the events a consumer group gave up on, for the owners of their workspace and for super admins: list, read, redrive, drop.
+ * bus.deadLetters — the events a consumer group gave up on: list, read, redrive, drop. With a workspace in the path for those who manage it; without,
+ * for super admins: those of every workspace and of the platform itself.
  *
  * State   none of its own: dead letters are kept by the bus until they are redriven or dropped.
  * Emits   nothing; the bus itself tells of a new one by `bus.deadletters.created` in the workspace of the event.
@@ -15,17 +16,17 @@ import { fault } from '../../mixins/shared/errors.ts';
 import { isPlainObject } from '../../mixins/shared/json.ts';
 
 interface DeadLettersMethods {
-  managed(ctx: Call): Promise<string>;
+  managed(ctx: Call): Promise<string | undefined>;
 }
 type Self = Service & AuthMethods & BusMethods & DeadLettersMethods;
-type Call = Context<{ workspaceId: string; id?: string; query?: Record<string, unknown>; body?: unknown }, CallMeta>;
+type Call = Context<{ workspaceId?: string; id?: string; query?: Record<string, unknown>; body?: unknown }, CallMeta>;
 
 const DEFAULT_LIMIT = 50;
 const MAX_LIMIT = 500;
 const MAX_IDS = 1_000;
 
 const PARAMS = {
-  workspaceId: 'string|min:1',
+  workspaceId: 'string|min:1|optional',
   query: { type: 'object', optional: true },
   body: { type: 'any', optional: true },
 } as const;
@@ -65,7 +66,7 @@ const deadLetters: ServiceSchema<object, any> = {
       },
     },
 
-    /** POST …/deadletters/redrive { ids?, group? }: back to their group, for another round of attempts; without ids all of the workspace. */
+    /** POST …/deadletters/redrive { ids?, group? }: back to their group, for another round of attempts; without ids all. */
     redrive: {
       visibility: 'published',
       identity: 'required',
@@ -76,7 +77,7 @@ const deadLetters: ServiceSchema<object, any> = {
       },
     },
 
-    /** POST …/deadletters/drop { ids?, group? }: gone for good; without ids all of the workspace. */
+    /** POST …/deadletters/drop { ids?, group? }: gone for good; without ids all. */
     drop: {
       visibility: 'published',
       identity: 'required',
@@ -89,9 +90,13 @@ const deadLetters: ServiceSchema<object, any> = {
   },
 
   methods: {
-    /** Id of the workspace, once the caller is known to manage it: no dead letter of another one is ever touched. */
-    async managed(this: Self, ctx: Call): Promise<string> {
+    /** Id of the workspace, once the caller is known to manage it: no dead letter of another one is ever touched. `undefined`: all, for a super admin. */
+    async managed(this: Self, ctx: Call): Promise<string | undefined> {
       const { workspaceId } = ctx.params;
+      if (workspaceId === undefined) {
+        if (this.identityOf(ctx).role === 'superadmin') return undefined;
+        throw fault('ForbiddenError', { message: 'Only super admins see the dead letters of every workspace.' });
+      }
       await this.authorize(ctx, workspaceId, 'manage', 'workspaces');
       if (!workspaceId.startsWith('slug:')) return workspaceId;
       const { id } = await this.broker.call<{ id: string }, { workspaceId: string }>(

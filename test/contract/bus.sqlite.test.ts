@@ -2,9 +2,66 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { busContract } from './bus.suite.ts';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { openBus } from '../../mixins/bus/bus.ts';
+import { loadConfig } from '../../mixins/shared/config.ts';
+import { EMIT_TOPIC } from '../../mixins/shared/event.ts';
+import { eventually } from '../support/eventually.ts';
+import { busContract, numberOf } from './bus.suite.ts';
 
 busContract('SQLite', async () => {
   const dataDir = mkdtempSync(join(tmpdir(), 'prisme-bus-'));
   return { config: { dataDir }, remove: async () => rmSync(dataDir, { recursive: true, force: true }) };
+});
+
+describe('the file of the SQLite log', () => {
+  let dir: string;
+  beforeEach(() => {
+    dir = mkdtempSync(join(tmpdir(), 'prisme-bus-'));
+  });
+  afterEach(() => rmSync(dir, { recursive: true, force: true }));
+  const openFile = (query: string) => openBus(loadConfig({}, { busUrl: `sqlite:${dir}/bus.db${query}`, nodeId: 'n' }), { settleMs: 5 });
+
+  it('has a largest size: producers are refused with a retryable error, groups go on, and then there is room again', async () => {
+    const bus = await openFile('?maxBytes=2000000');
+    const body = 'x'.repeat(20_000);
+    const send = (n: number) => bus.send('big', { n, body }, { topic: EMIT_TOPIC, source: { workspaceId: `w${n % 5}` } });
+    let stored = 0;
+    let refusal: unknown;
+    while (!refusal)
+      await send(stored).then(
+        () => stored++,
+        (error) => {
+          refusal = error;
+        },
+      );
+    expect(refusal).toMatchObject({ type: 'BusOverloaded', retryable: true });
+    expect(stored).toBeGreaterThan(50);
+    expect(stored).toBeLessThan(100);
+    const seen = new Set<number>();
+
+    await bus.on('*', (event) => void seen.add(numberOf(event)), { group: 'g' });
+
+    await eventually(() => seen.size === stored);
+    await eventually(() =>
+      send(stored).then(
+        () => true,
+        () => false,
+      ),
+    );
+    await bus.close();
+  });
+
+  it.each(['?synchronous=MAYBE', '?maxBytes=1000', '?maxBytes=much'])('refuses %s, naming BUS_URL', async (query) => {
+    await expect(openFile(query)).rejects.toMatchObject({ type: 'ConfigurationError', data: { variable: 'BUS_URL' } });
+  });
+
+  it('takes events when each commit is flushed to the disk', async () => {
+    const bus = await openFile('?synchronous=FULL');
+
+    await bus.send('e', { n: 1 }, { topic: EMIT_TOPIC, source: { workspaceId: 'w' } });
+
+    expect(await bus.core.carrier.size()).toBe(1);
+    await bus.close();
+  });
 });

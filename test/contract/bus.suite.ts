@@ -703,6 +703,33 @@ export function busContract(name: string, openLog: () => Promise<BusLog>, { isCl
       });
     });
 
+    describe('a group that is not used any more', () => {
+      it('holds the log until it is forgotten, which needs that it has no members', async () => {
+        const node = await openNode({ keepMs: 0 });
+        const { carrier } = node.core;
+        const old = await node.on('*', () => Promise.reject(new Error('no')), { group: 'old', attempts: 1 });
+        await node.on('*', () => {}, { group: 'used' });
+        await emit(node, 'w', 0);
+        await eventually(async () => (await node.lag()).every(({ entries }) => entries === 0));
+        expect(await node.forgetGroup('old')).toBe(false);
+        await old.stop();
+        for (const n of range(10)) await emit(node, `w${n}`, n);
+        await eventually(async () => (await node.lag()).find(({ group }) => group === 'used')?.entries === 0);
+        await pause(5);
+        await carrier.trim();
+        expect(await carrier.size()).toBe(10);
+
+        expect(await node.forgetGroup('old')).toBe(true);
+
+        expect(await node.forgetGroup('old')).toBe(false);
+        expect(await node.forgetGroup('never')).toBe(false);
+        expect((await node.lag()).map(({ group }) => group)).toEqual(['used']);
+        expect(await node.deadLetters({})).toEqual([]);
+        await carrier.trim();
+        expect(await carrier.size()).toBe(0);
+      });
+    });
+
     describe('looking back', () => {
       it('replays what a workspace saw after an event, or tells that it is not kept', async () => {
         const node = await openNode();
@@ -714,6 +741,30 @@ export function busContract(name: string, openLog: () => Promise<BusLog>, { isCl
         expect(replayed).toEqual([events[2], events[4]]);
         expect(await node.replay(events[0]?.id as string, 'w', 1)).toEqual([events[2]]);
         expect(await node.replay('01ARZ3NDEKTSV4RRFFQ69G5FAV', 'w', 10)).toBeNull();
+      });
+
+      it('tells what a node does for each group', async () => {
+        const node = await openNode();
+        await node.on(
+          '*',
+          (event) => {
+            if (numberOf(event) === 1) throw new Error('no');
+          },
+          { group: 'g', attempts: 2, backoffMs: 5 },
+        );
+        for (const n of range(3)) await emit(node, `w${n}`, n);
+        await expect(node.send('not a native event', {})).rejects.toMatchObject({ type: 'EventValidationError' });
+
+        await eventually(async () => {
+          const { log, groups, node: figures } = await node.status();
+          expect(log.shards).toBe(16);
+          expect(groups).toEqual([{ group: 'g', entries: 0, seconds: 0, dead: 1 }]);
+          const shards = range(16, 0);
+          // The event that tells of the dead letter is handled too.
+          const [member] = figures.members;
+          expect(member).toEqual({ group: 'g', shards, running: 0, waiting: 0, handled: 3, failed: 2, dead: 1 });
+          expect(figures).toMatchObject({ id: 'node1', sent: 4, refused: 0 });
+        });
       });
 
       it('tells how far behind each group is', async () => {

@@ -10,6 +10,7 @@ import { type Config, loadConfig } from '../../mixins/shared/config.ts';
 import { fault } from '../../mixins/shared/errors.ts';
 import { hexId } from '../../mixins/shared/ids.ts';
 import { brokerOptions } from '../../moleculer.config.ts';
+import busService from '../../services/events/bus.service.ts';
 import deadLetters from '../../services/events/deadletters.service.ts';
 import events from '../../services/events/events.service.ts';
 import history from '../../services/events/history.service.ts';
@@ -71,7 +72,7 @@ export async function startEvents(overrides: Partial<Config> = {}): Promise<Even
       resolve: { visibility: 'public', identity: 'system', handler: (ctx: any) => ({ id: find(ctx.params.workspaceId).id }) },
     },
   });
-  for (const service of [deadLetters, events, history, retention, topics]) broker.createService({ ...service });
+  for (const service of [busService, deadLetters, events, history, retention, topics]) broker.createService({ ...service });
   await broker.start();
   const identity = (claims: Partial<IdentityClaims>): Identity =>
     identityKeysOf(broker).sign({

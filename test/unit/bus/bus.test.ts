@@ -7,6 +7,7 @@ import { memoryStore, openMemory } from '../../../mixins/bus/carriers/memory/car
 import { shardOf, topicMatcher } from '../../../mixins/bus/topics.ts';
 import { loadConfig, useConfig } from '../../../mixins/shared/config.ts';
 import { EMIT_TOPIC } from '../../../mixins/shared/event.ts';
+import { eventually } from '../../support/eventually.ts';
 
 let opened: OpenedBus[] = [];
 afterEach(async () => {
@@ -67,6 +68,38 @@ describe('topics', () => {
 
     expect(Math.min(...counts)).toBeGreaterThan(700);
     expect(Math.max(...counts)).toBeLessThan(1_300);
+  });
+});
+
+describe('a workspace with a long backlog', () => {
+  it('holds up the workspaces of no other shard', async () => {
+    const one = await open();
+    const count = 20_000;
+    for (let n = 0; n < count; n += 1_000)
+      await Promise.all(Array.from({ length: 1_000 }, () => one.send('e', {}, { topic: EMIT_TOPIC, source: { workspaceId: 'busy' } })));
+    const quick = Array.from({ length: 40 }, (_, i) => `w${i}`).filter((name) => shardOf(name, 16) !== shardOf('busy', 16));
+    const done = new Set<string>();
+    let free = () => {};
+    const gate = new Promise<void>((resolve) => {
+      free = resolve;
+    });
+    let busy = 0;
+
+    await one.on(
+      EMIT_TOPIC,
+      ({ source }) => {
+        if (source.workspaceId !== 'busy') return void done.add(source.workspaceId as string);
+        busy++;
+        return gate;
+      },
+      { group: 'g' },
+    );
+    for (const workspaceId of quick) await one.send('e', {}, { topic: EMIT_TOPIC, source: { workspaceId } });
+
+    await eventually(() => done.size === quick.length);
+    expect(busy).toBe(1);
+    free();
+    await eventually(() => busy === count);
   });
 });
 

@@ -136,6 +136,13 @@ export function openMemory(store: MemoryStore, { maxEntries = 1_000_000, keepMs 
     find: (shard, id) => step(() => logOf(shard).find((entry) => entry.id === id)?.position ?? null),
 
     register: (group) => step(() => void groupOf(group)),
+    forget: (group) =>
+      step(() => {
+        const alive = [...(store.members.get(group)?.values() ?? [])].some((expires) => expires > store.now());
+        if (alive || !store.groups.delete(group)) return false;
+        store.dead = store.dead.filter((one) => one.group !== group);
+        return true;
+      }),
     beat: (group, member, ttlMs) =>
       step(() => {
         groupOf(group);
@@ -210,6 +217,7 @@ export function openMemory(store: MemoryStore, { maxEntries = 1_000_000, keepMs 
           };
         }),
       ),
+    size: () => step(size),
     deaths: (query) => step(() => matching(query).slice(0, query.limit ?? 100)),
     revive: (query) =>
       step(() => {

@@ -7,7 +7,7 @@ import { fault } from '../../../shared/errors.ts';
 import { type Backlog, type Carrier, type CarrierOptions, type Entry, type Follower, type Settlement, START } from '../../carrier.ts';
 import { checkDurability, connect } from './connect.ts';
 import { openDeaths } from './deaths.ts';
-import { compare, entriesOf, type RawEntry } from './entries.ts';
+import { compare, entriesOf, nextOf, type RawEntry } from './entries.ts';
 import { keysOf } from './keys.ts';
 import { openReader, type Reader } from './reader.ts';
 import { openWriter } from './writer.ts';
@@ -40,6 +40,7 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
   }
 
   const each = <T>(work: (shard: number) => Promise<T>): Promise<T[]> => within(Promise.all(shards.map(work)));
+  const size = async () => (await each((shard) => client.xlen(keys.log(shard)))).reduce((sum, one) => sum + one, 0);
   const writer = openWriter({
     client,
     isCluster,
@@ -47,7 +48,7 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
     maxEntries,
     timeoutMs,
     logger,
-    count: async () => (await each((shard) => client.xlen(keys.log(shard)))).reduce((sum, one) => sum + one, 0),
+    count: size,
     trim: () => trim(0),
   });
 
@@ -140,8 +141,9 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
     const oldest = `${Number(seconds) * 1000 - keep}-0`;
     const removed = await each(async (shard) => {
       const cursors = await Promise.all(groups.map((group) => client.hget(keys.state(shard, group), 'cursor')));
-      const floor = cursors.reduce<string>((low, cursor) => (compare(cursor ?? START, low) < 0 ? (cursor ?? START) : low), oldest);
-      return floor === START ? 0 : client.xtrim(keys.log(shard), 'MINID', floor);
+      if (cursors.some((cursor) => !cursor || cursor === START)) return 0;
+      const floor = (cursors as string[]).map(nextOf).reduce((low, one) => (compare(one, low) < 0 ? one : low), oldest);
+      return client.xtrim(keys.log(shard), 'MINID', floor);
     });
     return removed.reduce((sum, one) => sum + one, 0);
   }
@@ -218,6 +220,15 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
     async register(group) {
       await within(client.busRegister(keys.groups, group));
     },
+    async forget(group) {
+      const [seconds, micros] = (await within(client.time())) as unknown as [string, string];
+      const now = Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
+      if ((await within(client.zcount(keys.members(group), `(${now}`, '+inf'))) > 0) return false;
+      if ((await within(client.srem(keys.groups, group))) === 0) return false;
+      await each((shard) => client.del(...keys.ofGroup(shard, group)));
+      await within(client.del(keys.members(group)));
+      return true;
+    },
     async beat(group, member, ttlMs) {
       return ((await within(client.busBeat(keys.members(group), keys.groups, group, member, ttlMs))) as string[]).sort();
     },
@@ -235,6 +246,7 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
     settle,
 
     backlog: async () => Promise.all((await knownGroups()).sort().map(backlogOf)),
+    size,
     deaths: deaths.list,
     revive: deaths.revive,
     bury: deaths.bury,

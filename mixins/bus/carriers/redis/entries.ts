@@ -9,6 +9,12 @@ export function compare(a: Position, b: Position): number {
   return Number(ms) - Number(otherMs) || Number(number) - Number(otherNumber);
 }
 
+/** The smallest position behind `position`. */
+export function nextOf(position: Position): Position {
+  const [ms = '0', number = '0'] = position.split('-');
+  return `${ms}-${Number(number) + 1}`;
+}
+
 /** Head of an entry: id, workspace, group and topic, a line each (none may contain a line break; the topic comes last). */
 export const headOf = ({ id, workspaceId, group, topic }: Draft): string => `${id}\n${workspaceId}\n${group}\n${topic}`;
 

@@ -11,6 +11,9 @@ export function keysOf(namespace: string) {
     ahead: (shard: number, group: string) => shardKey(shard, `ahead:${group}`),
     failures: (shard: number, group: string) => shardKey(shard, `failures:${group}`),
     dead: (shard: number, group: string) => shardKey(shard, `dead:${group}`),
+    /** Everything kept for a group in a shard. */
+    ofGroup: (shard: number, group: string) =>
+      ['lease', 'state', 'ahead', 'failures', 'dead'].map((name) => shardKey(shard, `${name}:${group}`)),
   };
 }
 

@@ -4,22 +4,23 @@
  * Writes are gathered and committed together (group commit): appends and settlements of one turn of the event loop share a transaction. Entries
  * committed here reach the followers at once; those of other processes are noticed by `PRAGMA data_version`, looked at every POLL_MS.
  */
-import { DatabaseSync, type StatementSync } from 'node:sqlite';
-import { fault } from '../../../shared/errors.ts';
-import type { Carrier, CarrierOptions, DeathQuery, Draft, Entry, Follower, Lease, Settlement, StoredDeath } from '../../carrier.ts';
+import { fault, isFault } from '../../../shared/errors.ts';
+import type { Carrier, CarrierOptions, DeathQuery, Draft, Entry, Follower, Lease, Settlement } from '../../carrier.ts';
+import { deathOf, entryOf, openDatabase, PAGE_BYTES, prepareAll, type Row } from './database.ts';
 import { isGone, processMark } from './process-mark.ts';
-import { SCHEMA } from './schema.ts';
 
 const SHARDS = 16;
 /** Shortest time between two commits under load; an idle log commits in the same turn of the event loop. */
 const COMMIT_MS = 2;
+/** Kept free of events when the size of the file is limited: groups must be able to settle in a full log. */
+const SPARE_PAGES = 64;
+/** How soon a full log is counted again. */
+const RECOUNT_MS = 100;
 /** How soon writes of other processes are noticed. */
 const POLL_MS = 5;
 const READ_COUNT = 1_000;
 /** Entries of a shard removed in one transaction: trimming must not hold up writers. */
 const TRIM_COUNT = 500;
-
-type Row = Record<string, string | number>;
 
 interface Pending {
   drafts?: Draft[];
@@ -28,15 +29,24 @@ interface Pending {
   reject: (error: Error) => void;
 }
 
-/** `sqlite:<file>`, `sqlite::memory:`; `?synchronous=FULL` also survives power loss, at the price of one disk flush per commit. */
+/**
+ * `sqlite:<file>`, `sqlite::memory:`; `?synchronous=FULL` also survives power loss, at the price of one disk flush per commit; `?maxBytes=<n>` is how large
+ * the file may grow.
+ */
 export async function open(options: CarrierOptions): Promise<Carrier> {
   const { maxEntries = 1_000_000, keepMs = 3_600_000 } = options;
   const [, file = '', query = ''] = /^sqlite:(?:\/\/)?([^?]*)\??(.*)$/.exec(options.url) ?? [];
-  const synchronous = (new URLSearchParams(query).get('synchronous') ?? 'NORMAL').toUpperCase();
-  if (!file || !['NORMAL', 'FULL', 'EXTRA'].includes(synchronous))
-    throw fault('ConfigurationError', { message: `BUS_URL '${options.url}' is not sqlite:<file>.`, data: { variable: 'BUS_URL' } });
+  const parameters = new URLSearchParams(query);
+  const synchronous = (parameters.get('synchronous') ?? 'NORMAL').toUpperCase();
+  const maxBytes = parameters.get('maxBytes');
+  const maxPages = Math.floor(Number(maxBytes ?? 0) / PAGE_BYTES);
+  if (!file || !['NORMAL', 'FULL', 'EXTRA'].includes(synchronous) || !(maxBytes === null || maxPages > 2 * SPARE_PAGES))
+    throw fault('ConfigurationError', {
+      message: `BUS_URL '${options.url}' is not sqlite:<file>, with ?synchronous=NORMAL, FULL or EXTRA and ?maxBytes=<at least 1000000>.`,
+      data: { variable: 'BUS_URL' },
+    });
 
-  const db = openDatabase(file, synchronous);
+  const db = openDatabase(file, synchronous, maxPages);
   const sql = prepareAll(db);
   const followers = new Set<Follower>();
   let pending: Pending[] = [];
@@ -68,30 +78,48 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
 
   function commit(): void {
     isScheduled = false;
-    if (!pending.length) return;
     const parts = pending;
     pending = [];
+    if (!parts.length) return;
+    try {
+      carryOut(parts);
+    } catch (cause) {
+      const error = failureOf(cause);
+      // Without room the drafts are refused; what groups settle must get through all the same, or a full log would never be emptied.
+      const rest = isFault(error, 'BusOverloaded') ? parts.filter(({ drafts }) => !drafts) : [];
+      for (const part of parts) if (!rest.includes(part)) part.reject(error);
+      try {
+        if (isFault(error, 'BusOverloaded')) trimNow(0);
+        if (rest.length) carryOut(rest);
+      } catch (again) {
+        for (const part of rest) part.reject(failureOf(again));
+      }
+    }
+    lastCommit = performance.now();
+  }
+
+  /** One transaction. @throws whatever SQLite says; nothing is written then and nobody was told */
+  function carryOut(parts: Pending[]): void {
     const answers: unknown[] = [];
     const mine: Entry[] = [];
-    const wasFull = isFull();
     const refused = new Set<Pending>();
+    const wasFull = parts.some(({ drafts }) => drafts) && isFull();
     try {
       db.exec('BEGIN IMMEDIATE');
       const now = Date.now();
       for (const part of parts) {
         if (part.drafts && wasFull) refused.add(part);
-        else if (part.drafts) for (const draft of part.drafts) mine.push(insert(draft, now));
+        else if (part.drafts) {
+          for (const draft of part.drafts) mine.push(insert(draft, now));
+          room -= part.drafts.length;
+        }
         answers.push(part.work?.());
       }
       db.exec('COMMIT');
-    } catch (cause) {
+    } catch (error) {
       if (db.isTransaction) db.exec('ROLLBACK');
-      lastCommit = performance.now();
-      const error = failureOf(cause);
-      for (const part of parts) part.reject(error);
-      return;
+      throw error;
     }
-    lastCommit = performance.now();
     parts.forEach((part, i) => {
       if (refused.has(part)) part.reject(fault('BusOverloaded', { data: { maxEntries } }));
       else part.resolve(answers[i]);
@@ -105,23 +133,29 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
     return { ...draft, position: String(lastInsertRowid) };
   }
 
-  let isFullUntil = 0;
-  let checked = 0;
-  /** Counted at most every 100 ms while there is room; trimming comes before refusing. */
+  /** Entries the log may still take before it has to be counted again, and when it was found full. */
+  let room = 0;
+  let foundFullAt = Number.NEGATIVE_INFINITY;
+  /** Counting takes a while in a long log, so it is done when the room last found is used up. Trimming comes before refusing. */
   function isFull(): boolean {
-    const now = performance.now();
-    if (now - checked < 100 && checked > 0) return now < isFullUntil;
-    checked = now;
-    const count = () => Number((sql.size.get() as Row).size ?? 0);
-    if (count() >= maxEntries) trimNow(0);
-    isFullUntil = count() >= maxEntries ? now + 100 : 0;
-    return isFullUntil > 0;
+    if (maxPages && usedPages() > maxPages - SPARE_PAGES && trimNow(0) === 0) return true;
+    if (room > 0) return false;
+    if (performance.now() - foundFullAt < RECOUNT_MS) return true;
+    const free = () => maxEntries - Number((sql.count.get() as Row).n);
+    let now = free();
+    if (now <= 0 && trimNow(0) > 0) now = free();
+    // Other processes fill the log too: half of what is free is this one's until the next count.
+    room = now > 0 ? Math.ceil(now / 2) : 0;
+    foundFullAt = room > 0 ? Number.NEGATIVE_INFINITY : performance.now();
+    return room === 0;
   }
+
+  const usedPages = () => Number((sql.pages.get() as Row).page_count) - Number((sql.freePages.get() as Row).freelist_count);
 
   function failureOf(cause: unknown): Error {
     const { errcode, message } = cause as { errcode?: number; message: string };
     // SQLITE_FULL: the disk has no room left.
-    if (errcode === 13) return fault('BusOverloaded', { message: 'The disk of the event log is full.', cause });
+    if (errcode === 13) return fault('BusOverloaded', { message: 'The event log has no room left on its disk; retry later.', cause });
     return fault('ServiceUnavailable', { message: `The event log cannot be written: ${message}`, cause });
   }
 
@@ -228,6 +262,17 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
           for (let shard = 0; shard < SHARDS; shard++) sql.register.run(group, shard);
         },
       }),
+    forget: (group) =>
+      inNextCommit({
+        work: () => {
+          sql.sweepMembers.run(Date.now());
+          if ((sql.members.all(group) as Row[]).some((row) => !isGone(String(row.process)))) return false;
+          const isKnown = sql.cursorCount.get(group) as Row;
+          for (const table of ['cursors', 'ahead', 'failures', 'members', 'dead'])
+            db.prepare(`DELETE FROM ${table} WHERE grp = ?`).run(group);
+          return Number(isKnown.n) > 0;
+        },
+      }),
     beat: (group, member, ttlMs) =>
       inNextCommit({
         work: () => {
@@ -285,6 +330,7 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
         return { group: String(grp), entries: left, oldestAt: left > 0 && oldest ? Number(oldest) : undefined, dead: Number(dead) };
       });
     },
+    size: async () => Number((sql.count.get() as Row).n),
     deaths: async (query) => deadRows(query, query.limit ?? 100).map(deathOf),
     revive: (query) =>
       inNextCommitAndTell(() => {
@@ -326,95 +372,4 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
       sql.addDead.run(group, shard, entry.id, entry.topic, entry.workspaceId, entry.body, attempts, error.error, error.message, now);
     return true;
   }
-}
-
-function openDatabase(file: string, synchronous: string): DatabaseSync {
-  try {
-    const db = new DatabaseSync(file);
-    db.exec(`PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = ${synchronous}; PRAGMA temp_store = MEMORY;`);
-    db.exec(SCHEMA);
-    return db;
-  } catch (cause) {
-    throw fault('ConfigurationError', {
-      message: `The event log '${file}' (BUS_URL, DATA_DIR) cannot be opened: ${(cause as Error).message}`,
-      data: { variable: 'BUS_URL' },
-      cause,
-    });
-  }
-}
-
-function prepareAll(db: DatabaseSync) {
-  const statements = {
-    version: 'PRAGMA data_version',
-    last: "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'log'), 0) AS seq",
-    lastIn: 'SELECT coalesce(max(seq), 0) AS seq FROM log WHERE shard = ?',
-    size: 'SELECT (SELECT max(seq) FROM log) - (SELECT min(seq) FROM log) + 1 AS size',
-    insert: 'INSERT INTO log (shard, id, topic, workspace, grp, at, body) VALUES (?, ?, ?, ?, ?, ?, ?)',
-    after: 'SELECT * FROM log WHERE seq > ? ORDER BY seq LIMIT ?',
-    read: 'SELECT * FROM log WHERE shard = ? AND seq > ? ORDER BY seq LIMIT ?',
-    one: 'SELECT * FROM log WHERE seq = ?',
-    find: 'SELECT seq FROM log WHERE id = ? AND shard = ? ORDER BY seq LIMIT 1',
-    groupCount: 'SELECT count(*) AS n FROM cursors',
-    groups: 'SELECT DISTINCT grp FROM cursors ORDER BY grp',
-    register: "INSERT OR IGNORE INTO cursors (grp, shard, cursor, owner, process, expires, epoch) VALUES (?, ?, 0, '', '', 0, 0)",
-    beat: 'INSERT OR REPLACE INTO members (grp, member, expires, process) VALUES (?, ?, ?, ?)',
-    sweepMembers: 'DELETE FROM members WHERE expires <= ?',
-    members: 'SELECT member, process FROM members WHERE grp = ? ORDER BY member',
-    leave: 'DELETE FROM members WHERE grp = ? AND member = ?',
-    cursor: 'SELECT * FROM cursors WHERE grp = ? AND shard = ?',
-    take: 'UPDATE cursors SET owner = ?, process = ?, expires = ?, epoch = epoch + 1 WHERE grp = ? AND shard = ?',
-    renew: 'UPDATE cursors SET expires = ? WHERE grp = ? AND shard = ? AND owner = ?',
-    release: "UPDATE cursors SET owner = '', expires = 0 WHERE grp = ? AND shard = ? AND owner = ?",
-    advance: 'UPDATE cursors SET cursor = ? WHERE grp = ? AND shard = ? AND owner = ?',
-    ahead: 'SELECT seq FROM ahead WHERE grp = ? AND shard = ?',
-    addAhead: 'INSERT OR IGNORE INTO ahead (grp, shard, seq) VALUES (?, ?, ?)',
-    forgetAhead: 'DELETE FROM ahead WHERE grp = ? AND shard = ? AND seq = ?',
-    aheadCount: 'SELECT count(*) AS ahead FROM ahead WHERE grp = ?',
-    failures: 'SELECT * FROM failures WHERE grp = ? AND shard = ?',
-    addFailure: 'INSERT OR REPLACE INTO failures (grp, shard, seq, attempts, crashes, due) VALUES (?, ?, ?, ?, ?, ?)',
-    forgetFailure: 'DELETE FROM failures WHERE grp = ? AND shard = ? AND seq = ?',
-    addDead:
-      'INSERT INTO dead (grp, shard, id, topic, workspace, body, attempts, error, message, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
-    bury: 'DELETE FROM dead WHERE n = ?',
-    deadCount: 'SELECT count(*) AS dead FROM dead WHERE grp = ?',
-    floor: 'SELECT min(cursor) AS floor FROM cursors WHERE shard = ?',
-    trim: 'DELETE FROM log WHERE shard = ? AND seq <= ? AND at < ? AND seq IN (SELECT seq FROM log WHERE shard = ? ORDER BY seq LIMIT ?)',
-    backlog: `SELECT coalesce(sum(n), 0) AS entries, min(oldest) AS oldest FROM (
-      SELECT count(log.seq) AS n, min(log.at) AS oldest FROM cursors LEFT JOIN log ON log.shard = cursors.shard AND log.seq > cursors.cursor
-        AND (log.grp = '' OR log.grp = ?) WHERE cursors.grp = ? GROUP BY cursors.shard)`,
-  } as const;
-  return Object.fromEntries(Object.entries(statements).map(([name, text]) => [name, db.prepare(text)])) as Record<
-    keyof typeof statements,
-    StatementSync
-  >;
-}
-
-function entryOf(row: Row): Entry {
-  return {
-    position: String(row.seq),
-    shard: Number(row.shard),
-    id: String(row.id),
-    topic: String(row.topic),
-    workspaceId: String(row.workspace),
-    group: String(row.grp),
-    body: String(row.body),
-  };
-}
-
-function deathOf(row: Row): StoredDeath {
-  return {
-    id: String(row.n),
-    group: String(row.grp),
-    entry: {
-      shard: Number(row.shard),
-      id: String(row.id),
-      topic: String(row.topic),
-      workspaceId: String(row.workspace),
-      group: '',
-      body: String(row.body),
-    },
-    attempts: Number(row.attempts),
-    error: { error: String(row.error), message: String(row.message) },
-    diedAt: new Date(Number(row.at)).toISOString(),
-  };
 }
