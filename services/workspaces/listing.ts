@@ -100,7 +100,7 @@ export async function listWorkspaces(self: Self, ctx: Call<any>, query: Record<s
 
 /** A row as clients see it. */
 export function shownRow(row: WorkspaceRow, withPermissions: boolean): JsonObject {
-  const { _rev, journal: _journal, synced: _synced, permissions, ...shown } = row;
+  const { _rev, journal: _journal, synced: _synced, hasSealedRepositories: _sealed, permissions, ...shown } = row;
   return { ...shown, ...(withPermissions ? { permissions } : {}) };
 }
 

@@ -11,6 +11,8 @@ import { fault } from '../../mixins/shared/errors.ts';
 import { isHostileName, isPlainObject, type JsonObject } from '../../mixins/shared/json.ts';
 import { type Call, editing, type Self } from './editing.mixin.ts';
 import { all } from './models.ts';
+import { resealAll } from './reseal.ts';
+import { placeOf } from './secret-place.ts';
 import type { Draft } from './store/draft.ts';
 import type { SecretRow, SecretType } from './store/rows.ts';
 
@@ -20,7 +22,7 @@ const RESERVED = /^prismeai_/;
 const MAX_VALUE_BYTES = 100_000;
 const MAX_SECRETS = 1000;
 
-export const placeOf = (workspaceId: string, name: string): string => `secret/${workspaceId}/${name}`;
+type Resealing = Self & { resealing?: Promise<unknown> };
 
 const secrets: ServiceSchema<any, any> = {
   name: 'secrets',
@@ -77,6 +79,16 @@ const secrets: ServiceSchema<any, any> = {
         });
       },
     },
+  },
+
+  async started(this: Resealing) {
+    // Not waited for: the former key still opens what is not done yet.
+    this.resealing = resealAll(this.store, this.keyRing)
+      .then((count) => count > 0 && this.logger.info(`Sealed ${count} values again with the active master key.`))
+      .catch((error) => this.logger.error(`Some secrets could not be sealed again: ${error.message}`));
+  },
+  async stopped(this: Resealing) {
+    await this.resealing;
   },
 };
 

@@ -16,6 +16,7 @@ import { type Call, editing, type Self } from './editing.mixin.ts';
 import { shownIndex } from './git/credentials.ts';
 import { pull } from './git/pull.ts';
 import { push } from './git/push.ts';
+import { endSessionLocks } from './git/session.ts';
 import { inTime, type Processing } from './patience.ts';
 import { compareSnapshots, type ObjectChange } from './semantic-diff.ts';
 import type { Draft } from './store/draft.ts';
@@ -144,6 +145,11 @@ const versions: ServiceSchema<any, any> = {
         return duplicate(this.store, source, await this.store.version(source.id, ctx.params.versionId), this.author(ctx));
       },
     },
+  },
+
+  async started(this: Self) {
+    // Alone on its stores, nobody else can be in the middle of a pull or a push.
+    if (!this.config.transporterUrl) await endSessionLocks(this.store);
   },
 };
 

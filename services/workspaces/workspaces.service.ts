@@ -9,6 +9,7 @@ import type { ServiceSchema } from 'moleculer';
 import { fault } from '../../mixins/shared/errors.ts';
 import { shortId } from '../../mixins/shared/ids.ts';
 import { isPlainObject, type JsonObject } from '../../mixins/shared/json.ts';
+import { adoptDirectory } from './adopt-directory.ts';
 import type { AccessAnswer, ModelAnswer, ResolveAnswer, RevisionsAnswer } from './contract.ts';
 import { editedIndex, newIndex } from './create.ts';
 import { checkedIndex, configProblems } from './dsul/index-file.ts';
@@ -21,7 +22,6 @@ import { accessOf, modelOf } from './models.ts';
 import { readModel } from './read-model.ts';
 import { removeWorkspace } from './removal.ts';
 import { statusOf } from './status.ts';
-import { treesIn } from './store/adopt.ts';
 import type { WorkspaceRow, WriteLock } from './store/rows.ts';
 
 type Named = { workspaceId: string; query?: Record<string, any>; body?: any };
@@ -248,17 +248,12 @@ const workspaces: ServiceSchema<any, any> = {
       },
     },
 
-    /** Opens every tree of an existing data directory that has no row yet; returns their ids. */
+    /** Opens every tree of an existing data directory that has no rows yet. Done at start when there is no workspace at all. */
     adopt: {
       visibility: 'public',
       identity: 'system',
-      async handler(this: Self): Promise<string[]> {
-        const adopted: string[] = [];
-        for (const id of await treesIn(this.store.files)) {
-          if (await this.store.documents.get('workspaces', id)) continue;
-          if (await this.store.findRow(id)) adopted.push(id);
-        }
-        return adopted;
+      handler(this: Self): Promise<{ workspaces: string[]; apps: string[] }> {
+        return adoptDirectory(this.store, this.logger);
       },
     },
   },
@@ -266,6 +261,10 @@ const workspaces: ServiceSchema<any, any> = {
   async started(this: Self) {
     const finished = await this.store.recover();
     if (finished > 0) this.logger.info(`Finished ${finished} change(s) a former process had committed.`);
+    if ((await this.store.documents.count('workspaces', {})) > 0) return;
+    const { workspaces, apps } = await adoptDirectory(this.store, this.logger);
+    if (workspaces.length + apps.length > 0)
+      this.logger.info(`Opened ${workspaces.length} workspaces and ${apps.length} apps found in the file store; super admins see them.`);
   },
 };
 

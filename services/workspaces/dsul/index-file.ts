@@ -1,6 +1,7 @@
 /** index-file — the fields of a workspace's `index.yml`: what each may hold, and what of them is copied to the row for lists. */
 import { fault } from '../../../mixins/shared/errors.ts';
 import { isPlainObject, type JsonObject } from '../../../mixins/shared/json.ts';
+import { isSealed } from '../git/credentials.ts';
 import type { WorkspaceRow } from '../store/rows.ts';
 import { assertSlug, plainText } from './slugs.ts';
 import { assertPlain } from './yaml.ts';
@@ -159,5 +160,6 @@ export function rowFieldsOf(index: JsonObject): Partial<WorkspaceRow> {
     labels: texts(index.labels),
     customDomains: texts(index.customDomains),
     registerWorkspace: index.registerWorkspace === true ? true : undefined,
+    hasSealedRepositories: isSealed(index) ? true : undefined,
   } as Partial<WorkspaceRow>;
 }

@@ -84,3 +84,15 @@ export function openedCredential(ring: KeyRing, workspaceId: string, repositoryI
   if (typeof value !== 'string' || value === '') return undefined;
   return value.startsWith(SEALED) ? ring.open(value.slice(SEALED.length), placeOf(workspaceId, repositoryId)) : value;
 }
+
+/** Whether an index holds credentials that are sealed. */
+export const isSealed = (index: JsonObject): boolean => JSON.stringify(index.repositories ?? null).includes(`"${SEALED}`);
+
+/** The index with its credentials under the active key, `null` when they are. */
+export function resealedIndex(ring: KeyRing, workspaceId: string, index: JsonObject): JsonObject | null {
+  const repositories = mapAuth(index.repositories, (value, _field, id) => {
+    const sealed = typeof value === 'string' && value.startsWith(SEALED) ? value.slice(SEALED.length) : undefined;
+    return sealed && ring.isStale(sealed) ? SEALED + ring.reseal(sealed, placeOf(workspaceId, id)) : value;
+  });
+  return isDeepStrictEqual(repositories, index.repositories) ? null : { ...index, repositories };
+}

@@ -7,7 +7,7 @@ import type { Config } from '../../../mixins/shared/config.ts';
 import { fault } from '../../../mixins/shared/errors.ts';
 import { isPlainObject, type JsonObject } from '../../../mixins/shared/json.ts';
 import type { KeyRing } from '../../../mixins/shared/keyring.ts';
-import { placeOf } from '../secrets.service.ts';
+import { placeOf } from '../secret-place.ts';
 import type { SecretRow } from '../store/rows.ts';
 import type { Store } from '../store/store.ts';
 import { openedCredential } from './credentials.ts';

@@ -10,6 +10,7 @@ import { assertUnlocked, type Call, isSameLock, type Self } from '../editing.mix
 import type { Draft } from '../store/draft.ts';
 import type { WorkspaceRow, WriteLock } from '../store/rows.ts';
 import type { Snapshot } from '../store/snapshot.ts';
+import type { Store } from '../store/store.ts';
 import { gitHttp } from './http-client.ts';
 import { exists } from './merge.ts';
 import { openHttpRemote, openLocalRemote, type Remote } from './remote.ts';
@@ -164,4 +165,15 @@ async function authorOf(self: Self, ctx: Call<any>): Promise<{ name: string; ema
   } catch {
     return nobody;
   }
+}
+
+/** Frees workspaces whose synchronisation died with its process. */
+export async function endSessionLocks(store: Store): Promise<void> {
+  const reasons = ['pull_in_progress', 'push_in_progress'];
+  const rows = await store.documents.find<WorkspaceRow>('workspaces', { 'writeLock.reason': { $in: reasons } });
+  for (const { id } of rows)
+    await store.change(id, { source: {} }, (draft) => {
+      if (reasons.includes(draft.row.writeLock?.reason ?? ''))
+        draft.setRow({ writeLock: undefined, dirty: draft.row.dirty ?? false } as unknown as Partial<WorkspaceRow>);
+    });
 }

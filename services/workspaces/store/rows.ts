@@ -54,6 +54,8 @@ export interface WorkspaceRow extends Stored, Audited {
   lastPush?: Synchronisation;
   lastPull?: Synchronisation;
   /** Per repository, the commit that the workspace was the same as when they last met. */
+  /** Its index holds sealed credentials: found by the rotation of keys. */
+  hasSealedRepositories?: boolean;
   synced?: { repositoryId: string; commit: string }[];
   /** Key of a committed change whose files are being written. */
   journal?: string;

@@ -114,7 +114,12 @@ export function openStore(options: StoreOptions): Store {
     if (row) return row.deletedAt ? null : row;
     const adopted = await adoptedRow(files, workspaceId, new Date(now()).toISOString());
     if (!adopted) return null;
-    return documents.insert<WorkspaceRow>('workspaces', adopted).catch(() => documents.get<WorkspaceRow>('workspaces', workspaceId));
+    return documents.insert<WorkspaceRow>('workspaces', adopted).catch(async (error) => {
+      const known = await documents.get<WorkspaceRow>('workspaces', workspaceId);
+      if (known || !isFault(error, 'AlreadyUsedError')) return known;
+      // Another workspace has its slug already: it is found by its id.
+      return documents.insert<WorkspaceRow>('workspaces', { ...adopted, slug: `${adopted.slug}-${workspaceId.toLowerCase()}` });
+    });
   }
 
   const store: Store = {
