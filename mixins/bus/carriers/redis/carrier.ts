@@ -65,6 +65,12 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
 
   // ---- groups ------------------------------------------------------------------------------------------------------------------------
 
+  /** The server's clock, ms. */
+  async function now(): Promise<number> {
+    const [seconds, micros] = await within(client.time());
+    return Number(seconds) * 1_000 + Math.floor(Number(micros) / 1_000);
+  }
+
   const knownGroups = () => within(client.smembers(keys.groups));
   const serials = new WeakMap<Settlement, string>();
 
@@ -137,8 +143,7 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
   async function trim(keep: number): Promise<number> {
     const groups = await knownGroups();
     if (!groups.length) return 0; // nobody has settled anything
-    const [seconds] = await within(client.time());
-    const oldest = `${Number(seconds) * 1000 - keep}-0`;
+    const oldest = `${(await now()) - keep}-0`;
     const removed = await each(async (shard) => {
       const cursors = await Promise.all(groups.map((group) => client.hget(keys.state(shard, group), 'cursor')));
       if (cursors.some((cursor) => !cursor || cursor === START)) return 0;
@@ -221,9 +226,7 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
       await within(client.busRegister(keys.groups, group));
     },
     async forget(group) {
-      const [seconds, micros] = (await within(client.time())) as unknown as [string, string];
-      const now = Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
-      if ((await within(client.zcount(keys.members(group), `(${now}`, '+inf'))) > 0) return false;
+      if ((await within(client.zcount(keys.members(group), `(${await now()}`, '+inf'))) > 0) return false;
       if ((await within(client.srem(keys.groups, group))) === 0) return false;
       await each((shard) => client.del(...keys.ofGroup(shard, group)));
       await within(client.del(keys.members(group)));
