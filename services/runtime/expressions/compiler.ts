@@ -44,8 +44,8 @@ export function compileNode(node: Node, into: Compilation): Evaluate {
       );
     case 'binary': {
       const left = compileNode(node.left, into);
+      if (node.operator === 'matches' || node.operator === 'not matches') return compileMatch(node, left, into);
       const right = compileNode(node.right, into);
-      if (node.operator === 'matches' || node.operator === 'not matches') return compileMatch(node, left, right);
       const apply = BINARY[node.operator];
       if (node.operator === '+')
         return (scope, env) => {
@@ -71,8 +71,12 @@ export function compileNode(node: Node, into: Compilation): Evaluate {
         return (value !== undefined && value !== null) !== isNegated;
       };
     }
-    case 'regex':
-      return compileRegex(node.parts, node.flags, into);
+    case 'regex': {
+      // Only `matches` takes a pattern; as a value it is its text, never an object of the host.
+      const source = compileSource(node.parts, into);
+      const { flags } = node;
+      return (scope, env) => `/${source(scope, env)}/${flags}`;
+    }
     case 'call':
       return compileCall(node, undefined, into);
     case 'member':
@@ -92,10 +96,13 @@ export function compileNode(node: Node, into: Compilation): Evaluate {
   }
 }
 
-function compileMatch(node: Node & { type: 'binary' }, left: Evaluate, right: Evaluate): Evaluate {
+function compileMatch(node: Node & { type: 'binary' }, left: Evaluate, into: Compilation): Evaluate {
   const isNegated = node.operator === 'not matches';
-  if (node.right.type === 'regex')
-    return (scope, env) => (right(scope, env) as Pattern).test(textToMatch(left(scope, env)), env.charge) !== isNegated;
+  if (node.right.type === 'regex') {
+    const pattern = compileRegex(node.right, into);
+    return (scope, env) => pattern(scope, env).test(textToMatch(left(scope, env)), env.charge) !== isNegated;
+  }
+  const right = compileNode(node.right, into);
   return (scope, env) => doesMatch(left(scope, env), right(scope, env), env.charge) !== isNegated;
 }
 
@@ -169,17 +176,23 @@ export function compileVariable(path: Segment[], into: Compilation): Evaluate {
   };
 }
 
-function compileRegex(parts: (string | Node)[], flags: string, into: Compilation): Evaluate {
+function compileSource(parts: (string | Node)[], into: Compilation): (scope: Scope, env: Env) => string {
+  const pieces = parts.map((part) => (typeof part === 'string' ? part : compileNode(part, into)));
+  return (scope, env) => {
+    let source = '';
+    for (const piece of pieces) source += typeof piece === 'string' ? piece : toText(piece(scope, env));
+    return source;
+  };
+}
+
+/** A pattern without variables is compiled, and refused, with the expression. */
+function compileRegex({ parts, flags }: Node & { type: 'regex' }, into: Compilation): (scope: Scope, env: Env) => Pattern {
   if (parts.every((part) => typeof part === 'string')) {
     const pattern = regexFrom(parts.join(''), flags);
     return () => pattern;
   }
-  const pieces = parts.map((part) => (typeof part === 'string' ? () => part : compileNode(part, into)));
-  return (scope, env) => {
-    let source = '';
-    for (const piece of pieces) source += toText(piece(scope, env));
-    return regexFrom(source, flags);
-  };
+  const source = compileSource(parts, into);
+  return (scope, env) => regexFrom(source(scope, env), flags);
 }
 
 function definitionOf(node: Node & { type: 'call' }, text: string): FunctionDefinition {

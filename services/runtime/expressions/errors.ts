@@ -20,7 +20,8 @@ export type ExpressionErrorType = 'InvalidExpressionSyntax' | 'InvalidVariableNa
 
 /** Two lines: the part of the text around the range, and carets under it. */
 export function excerptOf(text: string, { start, end }: Range): string {
-  const lineStart = text.lastIndexOf('\n', start - 1) + 1;
+  // A position below 0 would mean 0 to lastIndexOf.
+  const lineStart = start === 0 ? 0 : text.lastIndexOf('\n', start - 1) + 1;
   const newline = text.indexOf('\n', start);
   const lineEnd = newline < 0 ? text.length : newline;
   const from = Math.max(lineStart, start - 40);
