@@ -11,11 +11,11 @@ export const CACHE_VARIABLE = 'CACHE_URL';
 export async function openCache(config: Config): Promise<CacheDriver> {
   const url = config.cacheUrl;
   const scheme = url ? schemeOf(url) : 'sqlite';
-  if (scheme === 'redis' || scheme === 'rediss') {
+  if (scheme === 'redis' || scheme === 'rediss' || scheme === 'redis+cluster') {
     const { redisCache } = await import('./drivers/redis.ts');
     return guarded(await redisCache(url as string, { namespace: config.namespace }));
   }
-  if (scheme !== 'sqlite') throw configurationFault(CACHE_VARIABLE, url ?? '', 'sqlite:<file> or redis://… is expected');
+  if (scheme !== 'sqlite') throw configurationFault(CACHE_VARIABLE, url ?? '', 'sqlite:<file>, redis://… or redis+cluster://… is expected');
   const { sqliteCache } = await import('./drivers/sqlite.ts');
   const file = databaseFile(CACHE_VARIABLE, url, config, 'cache.db');
   try {

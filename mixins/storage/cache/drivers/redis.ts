@@ -10,6 +10,7 @@ import { parseJson } from '../../../shared/json.ts';
 import type { CacheDriver, Versioned } from '../contract.ts';
 import { toText } from '../document.ts';
 import { connect } from './redis/commands.ts';
+import { mastersOf } from './redis/connection.ts';
 import { keysIn } from './redis/keys.ts';
 import { lanes } from './redis/lanes.ts';
 
@@ -88,20 +89,22 @@ export async function redisCache(url: string, { namespace, startWithinMs }: Redi
     },
 
     async *keys(prefix) {
-      // SCAN may answer a name twice while the table is resized.
+      // SCAN may answer a name twice while the table is resized, or while a slot moves.
       const yielded = new Set<string>();
-      for (const { match, keyOf } of keys.patterns(prefix)) {
-        let cursor = '0';
-        do {
-          const [next, names] = await redis.scan(cursor, 'MATCH', match, 'COUNT', SCAN_COUNT);
-          cursor = next;
-          for (const name of names) {
-            const key = keyOf(name);
-            if (key === null || !key.startsWith(prefix) || yielded.has(key)) continue;
-            yielded.add(key);
-            yield key;
-          }
-        } while (cursor !== '0');
+      for (const server of mastersOf(redis)) {
+        for (const { match, keyOf } of keys.patterns(prefix)) {
+          let cursor = '0';
+          do {
+            const [next, names] = await server.scan(cursor, 'MATCH', match, 'COUNT', SCAN_COUNT);
+            cursor = next;
+            for (const name of names) {
+              const key = keyOf(name);
+              if (key === null || !key.startsWith(prefix) || yielded.has(key)) continue;
+              yielded.add(key);
+              yield key;
+            }
+          } while (cursor !== '0');
+        }
       }
     },
 
