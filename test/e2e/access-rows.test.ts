@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe } from '@jest/globals';
 import { redisAvailable } from '../support/redis.ts';
 import { type Cluster, startCluster } from './access-rows/cluster.ts';
 import { identityRows } from './access-rows/identity.suite.ts';
+import { objectRows } from './access-rows/objects.suite.ts';
 
 const when = redisAvailable() ? describe : describe.skip;
 
@@ -15,4 +16,5 @@ when('access, row', () => {
   afterAll(() => cluster?.stop());
 
   identityRows(given);
+  objectRows(given);
 });

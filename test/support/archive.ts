@@ -12,3 +12,7 @@ export function zipFolder(folder: string, rootName = 'current'): Uint8Array {
   }
   return zipSync(entries);
 }
+
+/** A zip of these texts, below `current/`. */
+export const zipOf = (files: Record<string, string>): Uint8Array =>
+  zipSync(Object.fromEntries(Object.entries(files).map(([path, text]) => [`current/${path}`, new TextEncoder().encode(text)])));

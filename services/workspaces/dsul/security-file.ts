@@ -136,7 +136,7 @@ function checkConditions(conditions: unknown, at: string, depth = 1): void {
   if (depth > MAX_CONDITION_DEPTH) throw invalid(at, `Conditions may be nested ${MAX_CONDITION_DEPTH} levels deep.`);
   if (Array.isArray(conditions)) {
     for (const [index, item] of conditions.entries())
-      if (typeof item === 'object' && item !== null) checkConditions(item, `${at}[${index}]`, depth + 1);
+      if (typeof item === 'object' && item !== null) checkConditions(item, `${at}[${index}]`, depth);
     return;
   }
   if (!isPlainObject(conditions)) throw invalid(at, 'conditions must be an object.');

@@ -78,8 +78,11 @@ export function identityRows(given: () => Cluster): void {
         socket.emit('event', { type: `row4.own${n}`, payload: {} });
         await eventually(() => seen.includes(`row4.own${n}`));
         expect(seen).toEqual([`row4.own${n}`]);
-        const { source } = (await expectOk(owner.get(`/workspaces/${workspace.id}/events?type=row4.own${n}`))).result.events[0];
-        expect(source).toMatchObject({ userId: by.stranger.user?.id, workspaceId: workspace.id });
+        const path = `/workspaces/${workspace.id}/events?type=row4.own${n}`;
+        await eventually(async () => {
+          const [found] = (await expectOk(owner.get(path))).result.events;
+          expect(found?.source).toMatchObject({ userId: by.stranger.user?.id, workspaceId: workspace.id });
+        });
       } finally {
         socket.close();
       }
