@@ -348,7 +348,7 @@ export function objectRows(given: () => Cluster): void {
     const sockets = await Promise.all(clients.map((each) => each.events(id)));
     const emit = (type: string) => expectOk(owner.post(`${at}/events`, { events: [{ type, payload: {} }] }));
     const seen = sockets.map(() => [] as string[]);
-    sockets.forEach((socket, i) => socket.onAny((type: string) => seen[i]?.push(type)));
+    for (const [i, socket] of sockets.entries()) socket.onAny((type: string) => void seen[i]?.push(type));
     try {
       await emit('row40.before');
       for (const list of seen) await eventually(() => list.includes('row40.before'));
