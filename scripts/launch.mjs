@@ -6,6 +6,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { nodeEnvironment, nodeFlags } from './node-options.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const [task, ...args] = process.argv.slice(2);
@@ -53,16 +54,12 @@ function findNode() {
 
 const node = findNode();
 const script = { start: 'scripts/start.ts', test: 'scripts/test.ts' }[task] ?? fail(`Unknown task '${task}'.`);
-const child = spawn(node, ['--disable-warning=ExperimentalWarning', join(root, script), ...args], {
+const isStart = task === 'start';
+const flags = isStart ? nodeFlags : ['--disable-warning=ExperimentalWarning'];
+const child = spawn(node, [...flags, join(root, script), ...args], {
   cwd: root,
   stdio: 'inherit',
-  env: {
-    ...process.env,
-    PATH: `${join(root, 'node_modules', '.bin')}:${process.env.PATH}`,
-    // Compiled code and stripped types are kept from start to start: faster, and without the 40 MB that the stripper takes. Node goes without it where
-    // the folder cannot be written.
-    NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE ?? join(root, 'node_modules', '.cache', 'compile'),
-  },
+  env: { ...nodeEnvironment(root), PATH: `${join(root, 'node_modules', '.bin')}:${process.env.PATH}` },
 });
 // A terminal sends Ctrl-C to both; the child stops in order and decides the exit code.
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => signal === 'SIGTERM' && child.kill(signal));

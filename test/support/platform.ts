@@ -6,6 +6,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { nodeEnvironment, nodeFlags } from '../../scripts/node-options.mjs';
 import { ADMIN } from './admin.ts';
 import { eventually } from './eventually.ts';
 import { freePort, startRedis, type TestRedis } from './redis.ts';
@@ -67,11 +68,12 @@ export async function startPlatform({ mode, env = {}, dataDir }: PlatformOptions
     const redisEnv: Record<string, string> = redis ? { TRANSPORTER: redis.url, BUS_URL: redis.url, CACHE_URL: redis.url } : {};
     const child = spawn(
       process.execPath,
-      ['--disable-warning=ExperimentalWarning', 'scripts/start.ts', '--no-sample', ...(part === 'all' ? [] : [`services/${part}`])],
+      [...nodeFlags, 'scripts/start.ts', '--no-sample', ...(part === 'all' ? [] : [`services/${part}`])],
       {
         cwd: root,
         stdio: ['pipe', 'pipe', 'pipe'],
         env: {
+          ...nodeEnvironment(root, {}),
           PATH: process.env.PATH,
           HOME: process.env.HOME,
           // As `npm start` does (scripts/launch.mjs).
