@@ -7,12 +7,33 @@ import type { Identity } from '../mixins/auth/identity.ts';
 import { openBus } from '../mixins/bus/bus.ts';
 import { loadConfig } from '../mixins/shared/config.ts';
 import { EMIT_TOPIC } from '../mixins/shared/event.ts';
+import type { Condition } from '../mixins/storage/datalake/contract.ts';
 import { attachSockets } from '../services/gateway/sockets.ts';
 import { temporaryCache } from '../test/support/cache.ts';
 
-const mode = process.argv[2] as 'ours' | 'bare';
+/** `members`: nobody owns the workspace, everybody has rules of his own and reads the event because he has joined its topic. */
+const mode = process.argv[2] as 'ours' | 'members' | 'bare';
 const PAYLOAD = { amount: 12.5, currency: 'EUR', customer: { id: 'c_18273', name: 'Ada' }, items: [{ sku: 'A-1', count: 2 }] };
 const server = createServer();
+
+const inWorkspace: Condition = { field: 'source.workspaceId', op: 'eq', value: 'w1' };
+const rulesOf = (userId: string, sessionId: string, topics: string[]): Condition[] => [
+  {
+    all: [
+      { field: 'source.userId', op: 'eq', value: userId },
+      { field: 'source.serviceTopic', op: 'eq', value: EMIT_TOPIC },
+    ],
+  },
+  { field: 'target.userTopic', op: 'in', values: topics },
+  { field: 'target.userId', op: 'eq', value: userId },
+  { field: 'target.sessionId', op: 'eq', value: sessionId },
+  {
+    all: [
+      { field: 'source.sessionId', op: 'eq', value: sessionId },
+      { field: 'source.serviceTopic', op: 'eq', value: EMIT_TOPIC },
+    ],
+  },
+];
 
 /** Sends one event to everybody in the workspace. */
 let send: (at: number) => Promise<unknown> | unknown;
@@ -41,7 +62,7 @@ if (mode === 'bare') {
 } else {
   const config = loadConfig({}, { busUrl: 'memory:' });
   const broker = new ServiceBroker({ logger: false });
-  broker.createService({ name: 'events.topics', actions: { of: () => [] } });
+  broker.createService({ name: 'events.topics', actions: { of: () => ['all'] } });
   await broker.start();
   const bus = await openBus(config);
   await attachSockets({
@@ -55,7 +76,9 @@ if (mode === 'bare') {
       claims: { kind: 'user', userId: authorization, sessionId: authorization, correlationId: 'c' },
     }),
     sign: (claims) => claims as unknown as Identity,
-    abilityFor: (async () => ({ condition: () => ({ any: [{ field: 'source.workspaceId', op: 'eq', value: 'w1' }] }) })) as never,
+    abilityFor: (async ({ userId = '', sessionId = '' }, _workspaceId: string, { topics = [] as string[] } = {}) => ({
+      condition: () => (mode === 'ours' ? inWorkspace : { all: [inWorkspace, { any: rulesOf(userId, sessionId, topics) }] }),
+    })) as never,
     systemMeta: () => ({}),
     limits: { perWorkspace: 100_000, waiting: 100_000 },
   });
@@ -63,7 +86,11 @@ if (mode === 'bare') {
     bus.send(
       'order.paid',
       { ...PAYLOAD, at },
-      { source: { workspaceId: 'w1', userId: 'u1', sessionId: 's1', correlationId: 'c0ffee' }, topic: EMIT_TOPIC },
+      {
+        source: { workspaceId: 'w1', userId: 'u1', sessionId: 's1', correlationId: 'c0ffee' },
+        topic: EMIT_TOPIC,
+        ...(mode === 'members' && { target: { userTopic: 'all' } }),
+      },
     );
 }
 

@@ -7,11 +7,14 @@ import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { io, type Socket } from 'socket.io-client';
+import { openBus } from '../mixins/bus/bus.ts';
 import { DAY } from '../mixins/shared/clock.ts';
-import type { PrismeEvent } from '../mixins/shared/event.ts';
+import { loadConfig } from '../mixins/shared/config.ts';
+import { EMIT_TOPIC, type PrismeEvent } from '../mixins/shared/event.ts';
 import { ulid } from '../mixins/shared/ids.ts';
 import type { DatalakeDriver } from '../mixins/storage/datalake/contract.ts';
 import { sqliteDatalake } from '../mixins/storage/datalake/drivers/sqlite.ts';
+import { HISTORY_GROUP, keep } from '../services/events/history.service.ts';
 import { buildTrace } from '../services/events/trace.ts';
 import { median, type Row } from './row.ts';
 
@@ -70,6 +73,29 @@ async function timed(runs: number, work: (run: number) => Promise<unknown>): Pro
 const lastOfType = (lake: DatalakeDriver, run: number) =>
   lake.search({ workspaceId: 'w1', where: { field: 'type', op: 'eq', value: TYPES[run % 5] as string }, limit: 50, trackTotal: false });
 
+/** Events per second from the call that emits them to the last one kept: the bus and the history in one process, as embedded. */
+async function ingestedThroughBus(parent: string): Promise<number> {
+  const dataDir = join(parent, 'whole');
+  const lake = await sqliteDatalake(join(dataDir, 'datalake.db'));
+  const bus = await openBus(loadConfig({}, { dataDir, nodeId: 'bench' }));
+  const counters = { stored: 0, skipped: 0, retries: 0, refused: 0 };
+  await bus.all((events, delivery) => keep(events, delivery, { datalake: lake, counters, warn: console.warn }), HISTORY_GROUP);
+  const count = 50_000;
+  const startedAt = performance.now();
+  for (let i = 0; i < count; i += BATCH)
+    await bus.sendAll(
+      Array.from({ length: BATCH }, (_, k) => {
+        const { type, payload, source } = eventAt(i + k, Date.now());
+        return { type, payload, options: { topic: EMIT_TOPIC, source } };
+      }),
+    );
+  while (counters.stored < count) await new Promise((resolve) => setTimeout(resolve, 5));
+  const perSecond = (count / (performance.now() - startedAt)) * 1000;
+  await bus.close();
+  await lake.close();
+  return perSecond;
+}
+
 async function historyRows(): Promise<Row[]> {
   const dir = mkdtempSync(join(tmpdir(), 'prisme-bench-'));
   const lake = await sqliteDatalake(join(dir, 'datalake.db'));
@@ -90,6 +116,7 @@ async function historyRows(): Promise<Row[]> {
     await searching;
 
     const size = `${EVENTS / 1000}k events`;
+    const throughBus = await ingestedThroughBus(dir);
     const newest = await timed(200, (run) => lastOfType(lake, run));
     const tree = await timed(100, async (run) => {
       const correlationId = `c${Math.floor((run / 100) * (EVENTS / 8))}`;
@@ -127,6 +154,7 @@ async function historyRows(): Promise<Row[]> {
     );
     return [
       { name: 'history: ingestion while searches are answered', value: round(perSecond, 0), unit: 'events/s', goal: '10 000' },
+      { name: 'history: emitted, durable on the bus, kept in the history', value: round(throughBus, 0), unit: 'events/s' },
       { name: 'history: p95 of the last 50 by type during ingestion', value: round(quantile(meanwhile, 0.95)), unit: 'ms' },
       {
         name: `history: p95 of the last 50 by workspace and type, ${size}`,
@@ -154,7 +182,7 @@ interface Side {
   ask<T>(message: object): Promise<T>;
 }
 
-async function side(mode: 'ours' | 'bare'): Promise<Side> {
+async function side(mode: 'ours' | 'members' | 'bare'): Promise<Side> {
   const child = fork(new URL('./events-sockets.ts', import.meta.url), [mode], {
     execArgv: ['--expose-gc', '--disable-warning=ExperimentalWarning'],
   });
@@ -203,7 +231,7 @@ async function clientsOf(port: number, count: number, onEvent: (event: PrismeEve
 const ended = (child: ChildProcess) =>
   new Promise<void>((resolve) => (child.exitCode !== null ? resolve() : child.once('exit', () => resolve())));
 
-async function broadcastCost(mode: 'ours' | 'bare'): Promise<{ perCore: number; bytesPerSocket: number }> {
+async function broadcastCost(mode: 'ours' | 'members' | 'bare'): Promise<{ perCore: number; bytesPerSocket: number }> {
   const server = await side(mode);
   const { rss: empty } = await server.ask<{ rss: number }>({ task: 'memory' });
   let received = 0;
@@ -246,6 +274,7 @@ async function deliveryLatency(): Promise<number> {
 async function socketRows(): Promise<Row[]> {
   const bare = await broadcastCost('bare');
   const ours = await broadcastCost('ours');
+  const members = await broadcastCost('members');
   return [
     {
       name: `sockets: deliveries per second of CPU, ${CLIENTS} clients`,
@@ -256,10 +285,19 @@ async function socketRows(): Promise<Row[]> {
       goal: '0.6',
     },
     {
+      name: `sockets: the same, each of ${CLIENTS} clients with rules of his own`,
+      value: round(members.perCore, 0),
+      unit: '1/s',
+      limit: { name: 'bare Socket.IO', value: round(bare.perCore, 0) },
+      ratio: round(members.perCore / bare.perCore, 2),
+      goal: '0.6',
+    },
+    {
       name: 'sockets: memory of an idle one',
       value: round(ours.bytesPerSocket / 1024),
       unit: 'kB',
       limit: { name: 'bare Socket.IO', value: round(bare.bytesPerSocket / 1024) },
+      ratio: round(ours.bytesPerSocket / bare.bytesPerSocket, 2),
     },
     {
       name: 'sockets: p99 from emit to client at 1000 events/s, 10 clients',
