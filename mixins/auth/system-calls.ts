@@ -7,6 +7,8 @@ export const SYSTEM_CALLS: Readonly<Record<string, string[]>> = {
   auth: ['workspaces.access'],
   gateway: ['workspaces.resolve', 'events.topics.of', 'events.replay', 'runtime.cancel'],
   events: ['workspaces.resolve'],
+  'events.topics': ['workspaces.resolve'],
+  history: ['workspaces.eventMapping'],
   'bus.deadLetters': ['workspaces.resolve'],
   runtime: [
     'workspaces.model',
@@ -15,6 +17,7 @@ export const SYSTEM_CALLS: Readonly<Record<string, string[]>> = {
     'workspaces.ids',
     'apps.model',
     'tokens.mint',
+    'events.topics.join',
     'runtime.explainLocal',
     'runtime.runs.local',
   ],

@@ -3,6 +3,7 @@
  *
  * State   none: the consumer group `history` remembers how far it is, the datalake holds the events.
  * Reads   every event, in batches; a batch is acknowledged once the datalake has it. A store that refuses or is slow means lag, never loss.
+ * Calls   `workspaces.eventMapping`, for the event types a workspace has declared; without an answer events are kept all the same.
  * Dead    an event that the store refuses for what it is becomes a dead letter of the group `history`: listed, redriven and dropped under …/deadletters.
  */
 import type { Context, Service, ServiceSchema } from 'moleculer';
@@ -16,6 +17,8 @@ import { fault } from '../../mixins/shared/errors.ts';
 import type { PrismeEvent } from '../../mixins/shared/event.ts';
 import type { DatalakeDriver } from '../../mixins/storage/datalake/contract.ts';
 import { type DatalakeMethods, datalake } from '../../mixins/storage/datalake/datalake.mixin.ts';
+import type { EventMappingAnswer } from '../workspaces/contract.ts';
+import { createMappings, type Mappings } from './mappings.ts';
 import { preprocess } from './preprocess.ts';
 
 type Self = Service &
@@ -24,6 +27,7 @@ type Self = Service &
   DatalakeMethods & {
     consumer: Subscription | null;
     counters: HistoryCounters;
+    state(): Promise<object>;
   };
 
 export interface HistoryCounters {
@@ -37,28 +41,32 @@ export interface HistoryCounters {
  * How the history reads the bus. A batch is small enough to be stored in some ten milliseconds. Nothing dies of being tried: an event that was in hand when its
  * node was killed, time and again, is as good as any other.
  */
-export const HISTORY_GROUP: GroupOptions = { group: 'history', batchSize: 500, attempts: 1_000_000 };
+export const HISTORY_GROUP: GroupOptions = { group: 'history', batchSize: 1_000, attempts: 1_000_000 };
 
 const FIRST_RETRY_MS = 200;
 const MAX_RETRY_MS = 30 * SECOND;
+const MAPPINGS_TIMEOUT_MS = 2 * SECOND;
 const EMPTY_LAG = { entries: 0, seconds: 0, dead: 0 };
 
 export interface KeepOptions {
   datalake: DatalakeDriver;
   counters: HistoryCounters;
   warn: (message: string) => void;
+  /** What workspaces declare of their event types. */
+  mappings?: Mappings;
 }
 
 /** Stores a batch, however often it takes; resolves when all of it is kept, or given up for what it is. Rejects only when the node stops. */
 export async function keep(
   events: PrismeEvent[],
   delivery: Pick<Delivery, 'signal' | 'bury'>,
-  { datalake: store, counters, warn }: KeepOptions,
+  { datalake: store, counters, warn, mappings }: KeepOptions,
 ): Promise<void> {
   const wanted = events.filter((event) => event.options?.persist !== false);
   counters.skipped += events.length - wanted.length;
   if (wanted.length === 0) return;
-  const prepared = wanted.map((event) => preprocess(event));
+  await mappings?.prepare(wanted);
+  const prepared = wanted.map((event) => preprocess(event, mappings?.fieldsOf(event)));
   for (let attempt = 0; ; attempt++) {
     try {
       const { refused } = await store.store(prepared);
@@ -79,16 +87,30 @@ const history: ServiceSchema<object, any> = {
   mixins: [auth(), bus(), datalake()],
 
   actions: {
-    /** GET /events/status: how far the history is behind, over the cluster, and the figures of this node. For super admins. */
+    /** Figures of this node, and the lag of the group over the cluster. */
     status: {
+      visibility: 'public',
+      identity: 'system',
+      handler(this: Self) {
+        return this.state();
+      },
+    },
+    /** GET /events/status: the same, for super admins. */
+    overview: {
       visibility: 'published',
       identity: 'required',
-      async handler(this: Self, ctx: Context<unknown, CallMeta>) {
+      handler(this: Self, ctx: Context<unknown, CallMeta>) {
         if (this.identityOf(ctx).role !== 'superadmin')
           throw fault('ForbiddenError', { message: 'Only super admins see the state of the history.' });
-        const { entries, seconds, dead } = (await this.bus.lag()).find(({ group }) => group === HISTORY_GROUP.group) ?? EMPTY_LAG;
-        return { lag: { entries, seconds }, deadLetters: dead, node: { id: this.broker.nodeID, ...this.counters } };
+        return this.state();
       },
+    },
+  },
+
+  methods: {
+    async state(this: Self) {
+      const { entries, seconds, dead } = (await this.bus.lag()).find(({ group }) => group === HISTORY_GROUP.group) ?? EMPTY_LAG;
+      return { lag: { entries, seconds }, deadLetters: dead, node: { id: this.broker.nodeID, ...this.counters } };
     },
   },
 
@@ -98,9 +120,18 @@ const history: ServiceSchema<object, any> = {
   },
 
   async started(this: Self) {
+    const mappings = createMappings(async (workspaceId) => {
+      const options = { meta: this.systemMeta() as object, timeout: MAPPINGS_TIMEOUT_MS };
+      return (await this.broker.call<EventMappingAnswer, object>('workspaces.eventMapping', { workspaceId }, options)).events;
+    });
     this.consumer = await this.bus.all(
       (events, delivery) =>
-        keep(events, delivery, { datalake: this.datalake, counters: this.counters, warn: (message) => this.logger.warn(message) }),
+        keep(events, delivery, {
+          datalake: this.datalake,
+          counters: this.counters,
+          warn: (message) => this.logger.warn(message),
+          mappings,
+        }),
       HISTORY_GROUP,
     );
   },

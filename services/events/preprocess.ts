@@ -1,6 +1,7 @@
 /** preprocess — what an event loses, or gains, before it is kept: secrets are redacted, mapped payloads get their copy. The event itself is not touched. */
 import type { PrismeEvent } from '../../mixins/shared/event.ts';
 import { isPlainObject, type JsonObject } from '../../mixins/shared/json.ts';
+import { mappedPayload } from './mappings.ts';
 
 export interface RedactionRule {
   /** Event types, exact or `prefix.*`. */
@@ -30,11 +31,13 @@ function redactAt<T extends object>(value: T, path: string[]): T {
   return isPlainObject(inner) ? { ...value, [head]: redactAt(inner, rest) } : value;
 }
 
-/** The event as the history keeps it. */
-export function preprocess(event: PrismeEvent, rules: RedactionRule[] = REDACTIONS): PrismeEvent {
+/** The event as the history keeps it. @param fields those its workspace has declared for its type */
+export function preprocess(event: PrismeEvent, fields?: Map<string, string>, rules: RedactionRule[] = REDACTIONS): PrismeEvent {
   let kept = event;
-  for (const { events, fields } of rules)
-    if (concerns(events, event.type)) for (const field of fields) kept = redactAt(kept, field.split('.'));
-  if (event.options?.aggPayload === true) kept = { ...kept, aggPayload: kept.payload } as PrismeEvent;
+  for (const { events, fields: secret } of rules)
+    if (concerns(events, event.type)) for (const field of secret) kept = redactAt(kept, field.split('.'));
+  const isWanted = event.options?.aggPayload;
+  if (fields && isWanted !== false) kept = { ...kept, aggPayload: mappedPayload(kept.payload, fields) } as PrismeEvent;
+  else if (isWanted === true) kept = { ...kept, aggPayload: kept.payload } as PrismeEvent;
   return kept;
 }

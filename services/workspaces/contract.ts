@@ -38,6 +38,9 @@ export interface ModelAnswer {
 /** `workspaces.revisions` { workspaceIds } → present revision of each known one. */
 export type RevisionsAnswer = Record<string, number>;
 
+/** `workspaces.eventMapping` { workspaceId } → `events` of the index. @throws ObjectNotFoundError */
+export type EventMappingAnswer = { events: unknown };
+
 /** `workspaces.resolve` { workspaceId: 'slug:…' | id } → id. @throws ObjectNotFoundError */
 export type ResolveAnswer = { id: string };
 

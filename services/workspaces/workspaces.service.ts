@@ -10,7 +10,7 @@ import { fault } from '../../mixins/shared/errors.ts';
 import { shortId } from '../../mixins/shared/ids.ts';
 import { isPlainObject, type JsonObject } from '../../mixins/shared/json.ts';
 import { adoptDirectory } from './adopt-directory.ts';
-import type { AccessAnswer, ModelAnswer, ResolveAnswer, RevisionsAnswer } from './contract.ts';
+import type { AccessAnswer, EventMappingAnswer, ModelAnswer, ResolveAnswer, RevisionsAnswer } from './contract.ts';
 import { editedIndex, newIndex } from './create.ts';
 import { checkedIndex, configProblems } from './dsul/index-file.ts';
 import { CURRENT } from './dsul/layout.ts';
@@ -207,6 +207,17 @@ const workspaces: ServiceSchema<any, any> = {
       params: { workspaceId: 'string' },
       async handler(this: Self, ctx: Call<Named>): Promise<ModelAnswer> {
         return modelOf(this.store, await this.idOf(ctx.params.workspaceId));
+      },
+    },
+
+    /** The section `events` of the index: which payload fields the history keeps in a form it can sum. */
+    eventMapping: {
+      visibility: 'public',
+      identity: 'system',
+      params: { workspaceId: 'string' },
+      async handler(this: Self, ctx: Call<Named>): Promise<EventMappingAnswer> {
+        const { snapshot } = await this.store.current(ctx.params.workspaceId);
+        return { events: snapshot.index.events ?? null };
       },
     },
 

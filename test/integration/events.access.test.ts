@@ -219,6 +219,33 @@ describe('emitting', () => {
   });
 });
 
+describe('a user topic joined by an automation', () => {
+  it('is read from the next instruction on, live and stored, until it is left', async () => {
+    await expectOk(
+      ask('owner', 'POST', '/automations', {
+        name: 'Enter',
+        slug: 'enter',
+        when: { endpoint: true },
+        do: [
+          { joinUserTopic: { topic: 'room:7', userIds: ['{{body.userId}}'] } },
+          { emit: { event: 'room.welcome', payload: {}, target: { userTopic: 'room:7' } } },
+        ],
+      }),
+    );
+    const userId = person('stranger').client.user?.id;
+    await expectOk(ask('owner', 'POST', '/webhooks/enter', { userId }));
+    const found = async () => (await expectOk(ask('stranger', 'GET', '/events?types=room.*'))).result.events.length;
+
+    await eventually(() =>
+      ['websocket', 'polling', 'stream'].every((channel) => person('stranger').live[channel]?.includes('room.welcome')),
+    );
+    await eventually(async () => (await found()) === 1);
+    await expectOk(ask('stranger', 'DELETE', `/topics/room:7/members?userIds=${userId}`));
+    expect(await found()).toBe(0);
+    expect(person('member').live.websocket).not.toContain('room.welcome');
+  });
+});
+
 describe('ending a session', () => {
   it('closes its sockets and streams at once', async () => {
     const leaver = person('auditor');

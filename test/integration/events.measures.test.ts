@@ -215,6 +215,14 @@ describe('a dashboard measures, through POST …/search:', () => {
     await eventually(async () => expect((await sum()).aggs.tokens.value).toBe(100));
   });
 
+  it('sums of the fields that the workspace has declared', async () => {
+    await expectOk(owner.patch(path, { events: { types: { 'shop.sale': { schema: { amount: { type: 'number' } } } } } }));
+    await expectOk(owner.post(`${path}/events`, { events: ['1.5', 2].map((amount) => ({ type: 'shop.sale', payload: { amount } })) }));
+    const body = { query: { term: { type: 'shop.sale' } }, limit: 0, aggs: { amount: { sum: { field: 'aggPayload.amount' } } } };
+
+    await eventually(async () => expect((await expectOk(owner.post(`${path}/search`, body))).aggs.amount.value).toBe(3.5));
+  });
+
   it('all of it in one call', async () => {
     const activity = await expectOk(owner.get(`${path}/activity?period=7d&beforeDate=${new Date(hour).toISOString()}`));
 

@@ -380,9 +380,9 @@ describe('what the store refuses', () => {
       error: { error: 'EventNotStored', message: 'mapping conflict' },
     });
     await expect(visitor('bus.deadLetters.list', { workspaceId: 'w1', query: {} })).rejects.toMatchObject({ type: 'ForbiddenError' });
-    const status = await node.as({ userId: 'root', role: 'superadmin' })('history.status', {});
+    const status = await node.as({ userId: 'root', role: 'superadmin' })('history.overview', {});
     expect(status).toMatchObject({ deadLetters: 1, lag: { entries: expect.any(Number), seconds: expect.any(Number) } });
-    await expect(owner('history.status', {})).rejects.toMatchObject({ type: 'ForbiddenError' });
+    await expect(owner('history.overview', {})).rejects.toMatchObject({ type: 'ForbiddenError' });
 
     lake.store = store;
     expect(await owner('bus.deadLetters.redrive', { workspaceId: 'w1', body: { group: 'history' } })).toEqual({ redriven: 1 });
@@ -396,7 +396,7 @@ describe('what the store refuses', () => {
     const { store } = lake;
     let isDown = true;
     lake.store = (events) => (isDown ? Promise.reject(new Error('503 from the store')) : store(events));
-    const status = () => node.as({ userId: 'root', role: 'superadmin' })('history.status', {});
+    const status = () => node.as({ userId: 'root', role: 'superadmin' })('history.overview', {});
     const before = (await status()).node.retries;
     await emit(owner, [{ type: 'lag.one' }, { type: 'lag.two' }]);
     await eventually(async () => (await status()).node.retries > before && (await status()).lag.entries >= 2);

@@ -53,7 +53,7 @@ export const routes: Route[] = [
   {
     method: 'GET',
     path: '/events/status',
-    action: 'history.status',
+    action: 'history.overview',
     auth: 'required',
     summary: 'How far the event history is behind, and what it refused (super admins).',
   },

@@ -5,6 +5,7 @@ import { ulid } from '../../../mixins/shared/ids.ts';
 import { sqliteDatalake } from '../../../mixins/storage/datalake/drivers/sqlite.ts';
 import { csvCell, exportStream } from '../../../services/events/export.ts';
 import { keep } from '../../../services/events/history.service.ts';
+import { createMappings, type Mappings } from '../../../services/events/mappings.ts';
 import { preprocess } from '../../../services/events/preprocess.ts';
 import { cleanUp, type RetentionRules, scheduleDeletion } from '../../../services/events/retention.ts';
 import { temporaryCache } from '../../support/cache.ts';
@@ -74,6 +75,60 @@ describe('the history', () => {
 
   it('keeps a mapped copy of the payload when asked', () => {
     expect(preprocess(event({ payload: { tokens: 3 }, options: { aggPayload: true } }))).toMatchObject({ aggPayload: { tokens: 3 } });
+  });
+});
+
+describe('mappings', () => {
+  const section = {
+    types: {
+      'llm.completion': { schema: { tokens: { type: 'number' }, model: { type: 'string' } } },
+      'shop.sale': { schema: { type: 'object', properties: { amount: { type: 'number', format: 'double' } } } },
+      broken: { schema: 'x' },
+    },
+  };
+  const emitted = (type: string, payload: object, over: object = {}) =>
+    event({ type, payload, source: { correlationId: 'c', workspaceId: 'w', serviceTopic: 'topic:runtime:emit' }, ...over });
+  const kept = async (mappings: Mappings, events: PrismeEvent[]) => {
+    const stored: (PrismeEvent & { aggPayload?: unknown })[] = [];
+    const store = async (batch: PrismeEvent[]) => {
+      stored.push(...batch);
+      return { refused: [] };
+    };
+    await keep(events, alive, { datalake: { store } as never, counters: counters(), warn: () => {}, mappings });
+    return stored.map(({ aggPayload }) => aggPayload);
+  };
+
+  it('copy the declared fields in their types', async () => {
+    const mappings = createMappings(async () => section);
+
+    expect(
+      await kept(mappings, [
+        emitted('llm.completion', { tokens: '12', model: 'm', prompt: 'long' }),
+        emitted('llm.completion', { tokens: 'many' }),
+        emitted('shop.sale', { amount: 2.5 }),
+        emitted('shop.sale', { amount: 2.5 }, { options: { aggPayload: false } }),
+        emitted('broken', { a: 1 }),
+        emitted('other', { a: 1 }, { options: { aggPayload: true } }),
+      ]),
+    ).toEqual([{ tokens: 12, model: 'm' }, {}, { amount: 2.5 }, undefined, undefined, { a: 1 }]);
+  });
+
+  it('hold from the event that changes them on, and their absence holds up nothing', async () => {
+    let answer: () => Promise<unknown> = async () => undefined;
+    const mappings = createMappings(() => answer());
+    const sale = () => emitted('shop.sale', { amount: 1 });
+    const before = await kept(mappings, [sale()]);
+    answer = async () => section;
+    const unchanged = await kept(mappings, [sale()]);
+    const change = event({
+      type: 'workspaces.updated',
+      source: { correlationId: 'c', workspaceId: 'w', serviceTopic: 'workspaces.updated' },
+    });
+    const after = await kept(mappings, [change, sale()]);
+    answer = () => Promise.reject(new Error('no such service'));
+    const failed = await kept(mappings, [change, sale()]);
+
+    expect([before, unchanged, after, failed]).toEqual([[undefined], [undefined], [undefined, { amount: 1 }], [undefined, undefined]]);
   });
 });
 
