@@ -1,0 +1,386 @@
+/** What an HTTP client of a webhook sees, through the public port: bodies, answers, streams, and what happens when it leaves. */
+import { createHmac } from 'node:crypto';
+import { createServer, request, type Server } from 'node:http';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { type Client, client, expectOk, newUser } from '../support/client.ts';
+import { eventually } from '../support/eventually.ts';
+import { type Platform, startPlatform } from '../support/platform.ts';
+
+let platform: Platform;
+let owner: Client;
+let id: string;
+let stub: Server;
+let stubUrl: string;
+/** Requests the stub has got and not answered: closed when the caller gave up. */
+const open: { url: string; closed: boolean }[] = [];
+
+beforeAll(async () => {
+  stub = createServer((incoming, response) => {
+    const entry = { url: incoming.url as string, closed: false };
+    open.push(entry);
+    response.on('close', () => (entry.closed = true));
+    if (!entry.url.startsWith('/hang')) response.end('{}');
+  });
+  await new Promise<void>((done) => stub.listen(0, '127.0.0.1', done));
+  stubUrl = `http://127.0.0.1:${(stub.address() as { port: number }).port}`;
+  platform = await startPlatform({
+    mode: 'embedded',
+    env: {
+      WEBHOOKS_SSE_KEEPALIVE: '50',
+      FETCH_ALLOWED_PRIVATE_HOSTS: '127.0.0.1',
+      UPLOADS_MAX_SIZE: '100000',
+      OVERWRITE_CORRELATION_ID_HEADER: 'false',
+    },
+  });
+  owner = await newUser(platform.url, 'owner');
+  id = (await expectOk(owner.post('/workspaces', { name: 'Hooks', slug: 'hooks-of-test' }))).id;
+}, 120_000);
+afterAll(async () => {
+  await platform?.stop();
+  stub.closeAllConnections();
+  stub.close();
+}, 60_000);
+
+let serial = 0;
+/** Makes an endpoint automation and answers its path. */
+async function endpoint(automation: object, workspace = id): Promise<string> {
+  const slug = `hook${++serial}`;
+  await expectOk(owner.post(`/workspaces/${workspace}/automations`, { slug, name: slug, do: [], when: { endpoint: true }, ...automation }));
+  await eventually(async () => {
+    const triggers = await expectOk(owner.get(`/workspaces/${workspace}/triggers`));
+    expect(triggers).toContainEqual(expect.objectContaining({ kind: 'endpoint', automation: slug }));
+  });
+  return `/workspaces/${workspace}/webhooks/${slug}`;
+}
+const anybody = () => client(platform.url);
+const http = (value: object) => ({ set: { name: '$http', value } });
+
+describe('the answer', () => {
+  it.each([
+    ['an object', { a: 1 }, 'application/json; charset=utf-8', '{"a":1}'],
+    ['a list', [1, 'x'], 'application/json; charset=utf-8', '[1,"x"]'],
+    ['a number', 5, 'application/json; charset=utf-8', '5'],
+    ['zero', 0, 'application/json; charset=utf-8', '0'],
+    ['false', false, 'application/json; charset=utf-8', 'false'],
+    ['a text', '<b>hi</b>', 'text/html; charset=utf-8', '<b>hi</b>'],
+    ['an empty text', '', null, ''],
+  ])('of %s is itself', async (_name, output, type, text) => {
+    const response = await fetch(`${platform.url}${await endpoint({ output })}`, { method: 'POST' });
+
+    expect(response.status).toBe(200);
+    expect(response.headers.get('content-type')).toBe(type);
+    expect(await response.text()).toBe(text);
+  });
+
+  it('has the status and headers of $http, also without a body', async () => {
+    const path = await endpoint({ do: [http({ status: 202 }), http({ headers: { 'x-report': 'weekly' } })], output: '' });
+
+    const response = await fetch(`${platform.url}${path}`, { method: 'POST' });
+
+    expect(response.status).toBe(202);
+    expect(response.headers.get('x-report')).toBe('weekly');
+    expect(response.headers.get('content-length')).toBe('0');
+    expect(await response.text()).toBe('');
+  });
+
+  it('of a failed run is its error, without the request', async () => {
+    const path = await endpoint({ do: [{ 'not there': {} }] });
+
+    const answer = await anybody().post(path, { password: 'of-the-request' }, { 'x-correlation-id': 'failing-1' });
+
+    expect(answer).toMatchObject({ status: 404, body: { error: 'ObjectNotFoundError', message: expect.any(String) } });
+    expect(JSON.stringify(answer.body)).not.toContain('of-the-request');
+    expect(answer.headers.get('x-correlation-id')).toBe('failing-1');
+  });
+
+  it('with a type of its own is sent as that', async () => {
+    const path = await endpoint({ do: [http({ headers: { 'content-type': 'text/csv' } })], output: 'a;b' });
+
+    const response = await fetch(`${platform.url}${path}`, { method: 'POST' });
+
+    expect(response.headers.get('content-type')).toBe('text/csv');
+    expect(await response.text()).toBe('a;b');
+  });
+});
+
+describe('the request', () => {
+  it('arrives by method, query, path and visible headers', async () => {
+    const slug = `v1/items/:id/notes/*rest`;
+    await endpoint({
+      when: { endpoint: slug },
+      output: { method: '{{method}}', query: '{{query}}', path: '{{pathParams}}', headers: '{{headers}}' },
+    });
+    const headers = { 'x-hidden': '1', cookie: 'a=b', authorization: 'Basic of-somebody-else', 'accept-language': 'fr' };
+
+    const { body } = await anybody().request(
+      'PUT',
+      `/workspaces/slug:hooks-of-test/webhooks/v1/items/a%2Fb/notes/c/d?x=1&y[]=2`,
+      {},
+      headers,
+    );
+
+    expect(body).toMatchObject({ method: 'PUT', query: { x: '1', y: ['2'] }, path: { id: 'a/b', rest: 'c/d' } });
+    expect(body.headers).toMatchObject({ 'accept-language': 'fr', authorization: 'Basic of-somebody-else' });
+    for (const hidden of ['x-hidden', 'cookie', 'host']) expect(body.headers).not.toHaveProperty([hidden]);
+    const own = await owner.request('PUT', `/workspaces/${id}/webhooks/v1/items/1/notes/2`, {});
+    expect(own.body.headers).not.toHaveProperty('authorization');
+  });
+
+  it.each([
+    ['JSON object', 'application/json', '{"a":[1]}', { a: [1] }],
+    ['JSON list', 'application/json', '[1,{"b":2}]', [1, { b: 2 }]],
+    ['form', 'application/x-www-form-urlencoded', 'a=1&b=2', { a: '1', b: '2' }],
+    ['text', 'text/plain', 'plain & simple', 'plain & simple'],
+    ['XML', 'application/xml', '<a/>', '<a/>'],
+  ])('brings a body of %s', async (_name, type, text, value) => {
+    const path = await endpoint({ output: { body: '{{body}}', raw: '{{rawBody}}' } });
+
+    expect((await anybody().post(path, text, { 'content-type': type })).body).toEqual({ body: value, raw: text });
+  });
+
+  it('can be checked by a signature of its bytes', async () => {
+    const path = await endpoint({
+      do: [{ run: { module: 'crypto', function: 'hmac', parameters: { data: '{{rawBody}}', key: 'shared' }, output: 'mine' } }],
+      output: '{{mine}}',
+    });
+    const text = '{ "spaced":  "é" }';
+
+    expect((await anybody().post(path, text, { 'content-type': 'application/json' })).body).toBe(
+      createHmac('sha256', 'shared').update(text).digest('hex'),
+    );
+  });
+
+  it('brings files of a form at their fields, several of one name as a list', async () => {
+    const path = await endpoint({ output: '{{body}}' });
+    const form = new FormData();
+    form.append('title', 'Two files');
+    form.append('one', new Blob(['1'], { type: 'text/plain' }), '1.txt');
+    for (const n of ['2', '3', '4']) form.append('more', new Blob([n]), `${n}.bin`);
+
+    const { body } = await anybody().post(path, form);
+
+    expect(body).toMatchObject({
+      title: 'Two files',
+      one: { originalname: '1.txt', mimetype: 'text/plain', size: 1, base64: Buffer.from('1').toString('base64') },
+    });
+    expect(body.more.map((file: { base64: string }) => Buffer.from(file.base64, 'base64').toString())).toEqual(['2', '3', '4']);
+  });
+
+  it('is refused when malformed, or larger than allowed', async () => {
+    const path = await endpoint({ output: '{{body}}' });
+    const form = new FormData();
+    form.append('file', new Blob(['x'.repeat(150_000)]), 'large.txt');
+
+    expect(await anybody().post(path, '{"a":', { 'content-type': 'application/json' })).toMatchObject({
+      status: 400,
+      body: { error: 'RequestValidationError' },
+    });
+    expect((await anybody().post(path, form)).status).toBe(413);
+    expect((await anybody().post(path, { text: 'x'.repeat(2_000_000) })).status).toBe(413);
+    expect((await anybody().post(path, { fine: true })).body).toEqual({ fine: true });
+  });
+
+  it('of an endpoint that calls itself over HTTP comes to an end', async () => {
+    const slug = `hook${serial + 1}`;
+    const path = await endpoint({
+      do: [{ fetch: { url: `{{global.endpoints.${slug}}}`, method: 'POST', output: 'inner' } }],
+      output: '{{inner}}',
+    });
+
+    const { body } = await anybody().post(path, {});
+
+    expect(JSON.stringify(body)).toContain('TooManyCallError');
+  });
+});
+
+describe('a stream', () => {
+  it('begins with the first chunk, keeps alive, and ends with the output', async () => {
+    const path = await endpoint({
+      do: [
+        http({ status: 201, headers: { 'x-kind': 'report' }, sseKeepAlive: 1 }),
+        http({ chunk: { part: 1 } }),
+        { wait: { oneOf: [{ event: 'stream.goes.on' }], timeout: 60 } },
+        http({ chunk: 'two' }),
+      ],
+      output: { done: true },
+    });
+    const response = await fetch(`${platform.url}${path}`, { method: 'POST' });
+    expect([response.status, response.headers.get('content-type'), response.headers.get('x-kind')]).toEqual([
+      201,
+      'text/event-stream',
+      'report',
+    ]);
+    let text = '';
+    const reader = (response.body as ReadableStream<Uint8Array>).getReader();
+    const decoder = new TextDecoder();
+    const read = async (until: (text: string) => boolean) => {
+      while (!until(text)) {
+        const { done, value } = await reader.read();
+        if (done) return;
+        text += decoder.decode(value, { stream: true });
+      }
+    };
+
+    await read((now) => now.includes('"part":1') && now.includes('keepAlive'));
+    expect(text).not.toContain('two');
+    await expectOk(owner.post(`/workspaces/${id}/events`, { events: [{ type: 'stream.goes.on', payload: {} }] }));
+    await read(() => false);
+
+    const messages = text
+      .split('\n\n')
+      .filter(Boolean)
+      .map((line) => JSON.parse(line.replace(/^data: /, '')));
+    expect(messages.filter((message) => !message.keepAlive)).toEqual([{ part: 1 }, 'two', { done: true }]);
+  });
+
+  it('of a run that fails ends with the error', async () => {
+    const path = await endpoint({ do: [http({ chunk: 1 }), { 'not there': {} }] });
+
+    const response = await fetch(`${platform.url}${path}`, { method: 'POST' });
+
+    const lines = (await response.text()).split('\n\n').filter(Boolean);
+    expect(lines[0]).toBe('data: 1');
+    expect(JSON.parse((lines[1] as string).slice('data: '.length))).toMatchObject({ error: 'ObjectNotFoundError' });
+  });
+
+  it('holds the run back when its reader is slow', async () => {
+    const path = await endpoint({
+      do: [
+        { repeat: { until: 200, do: [http({ chunk: '{{body.text}}' }), { set: { name: 'global.sent', value: '{{$index}}' } }] } },
+        { set: { name: 'global.sent', value: 'all' } },
+      ],
+    });
+    const look = await endpoint({ output: { sent: '{{global.sent}}' } });
+    const sent = async () => (await anybody().post(look, {})).body.sent;
+    // 200 chunks of 100 kB: more than every buffer between automation and client.
+    const paused = await slowReader(path, JSON.stringify({ text: 'x'.repeat(100_000) }));
+
+    await eventually(async () => expect(await sent()).toBeGreaterThan(5));
+    const before = await eventually(async () => {
+      const now = await sent();
+      await new Promise((done) => setTimeout(done, 200));
+      expect(await sent()).toBe(now);
+      return now;
+    });
+    expect(before).not.toBe('all');
+    paused.resume();
+
+    await eventually(async () => expect(await sent()).toBe('all'), { timeoutMs: 20_000 });
+  });
+});
+
+/** A client that reads nothing after the headers until it is told to. */
+function slowReader(path: string, body: string): Promise<{ resume(): void; destroy(): void }> {
+  return new Promise((resolve, reject) => {
+    const outgoing = request(`${platform.url}${path}`, { method: 'POST', headers: { 'content-type': 'application/json' } }, (response) => {
+      response.pause();
+      response.on('error', () => {});
+      resolve({ resume: () => void response.resume(), destroy: () => outgoing.destroy() });
+    });
+    outgoing.on('error', reject);
+    outgoing.end(body);
+  });
+}
+
+describe('a client that leaves', () => {
+  const leaving = async (path: string) => {
+    const control = new AbortController();
+    const gone = fetch(`${platform.url}${path}`, { method: 'POST', signal: control.signal }).catch(() => 'gone');
+    return { leave: () => control.abort(), gone };
+  };
+  const runsOf = async (path: string) =>
+    (await expectOk(owner.get(`/workspaces/${id}/runs`))).runs.filter((run: { automation: string }) => path.endsWith(`/${run.automation}`));
+
+  it('ends its run: what it fetches is given up, what follows is not done', async () => {
+    const path = await endpoint({ do: [{ fetch: { url: `${stubUrl}/hang/${serial}` } }, { emit: { event: 'too.late' } }] });
+    const { leave, gone } = await leaving(path);
+    const hanging = await eventually(() => {
+      const found = open.find(({ url }) => url === `/hang/${serial - 1}`);
+      expect(found).toBeDefined();
+      return found as (typeof open)[number];
+    });
+    expect(await runsOf(path)).toMatchObject([{ state: 'running', trigger: { type: 'endpoint' } }]);
+
+    leave();
+
+    expect(await gone).toBe('gone');
+    await eventually(() => expect(hanging.closed).toBe(true));
+    await eventually(async () => expect(await runsOf(path)).toEqual([]));
+    const { result } = await expectOk(owner.get(`/workspaces/${id}/events?types=too.late`));
+    expect(result.events).toEqual([]);
+  });
+
+  it('ends no run of another call with the same correlation id', async () => {
+    const path = await endpoint({ do: [{ wait: { oneOf: [{ event: 'other.goes.on' }], timeout: 60 } }], output: { done: true } });
+    const headers = { 'x-correlation-id': 'the-same' };
+    const control = new AbortController();
+    const left = fetch(`${platform.url}${path}`, { method: 'POST', headers, signal: control.signal }).catch(() => 'gone');
+    const stays = anybody().post(path, {}, headers);
+    await eventually(async () => expect(await runsOf(path)).toHaveLength(2));
+
+    control.abort();
+    await left;
+    await eventually(async () => expect(await runsOf(path)).toHaveLength(1));
+    await expectOk(owner.post(`/workspaces/${id}/events`, { events: [{ type: 'other.goes.on', payload: {} }] }));
+
+    expect((await stays).body).toEqual({ done: true });
+  });
+
+  it('with an Idempotency-Key finds its answer when it comes back', async () => {
+    const path = await endpoint({
+      do: [
+        { set: { name: 'global.charges', value: '{% {{global.charges}} + 1 %}' } },
+        { wait: { oneOf: [{ event: 'charge.goes.on' }], timeout: 60 } },
+      ],
+      output: { charges: '{{global.charges}}' },
+    });
+    const headers = { 'idempotency-key': 'order-1' };
+    const control = new AbortController();
+    const left = fetch(`${platform.url}${path}`, { method: 'POST', headers, signal: control.signal }).catch(() => 'gone');
+    await eventually(async () => expect(await runsOf(path)).toHaveLength(1));
+    control.abort();
+    await left;
+
+    const again = anybody().post(path, {}, headers);
+    await expectOk(owner.post(`/workspaces/${id}/events`, { events: [{ type: 'charge.goes.on', payload: {} }] }));
+
+    expect((await again).body).toEqual({ charges: 1 });
+    expect((await anybody().post(path, {}, headers)).body).toEqual({ charges: 1 });
+  });
+});
+
+describe('runs seen by REST', () => {
+  it('are accepted, listed, read, cancelled and begun again by those who may, and by nobody else', async () => {
+    const path = await endpoint({ do: [{ wait: { oneOf: [{ event: 'never.comes' }], timeout: 600 } }] });
+    const stranger = await newUser(platform.url, 'stranger');
+
+    const accepted = await anybody().post(path, {}, { prefer: 'respond-async' });
+    expect(accepted).toMatchObject({ status: 202, body: { state: 'accepted', runId: expect.any(String) } });
+    const run = `/workspaces/${id}/runs/${accepted.body.runId}`;
+    await eventually(
+      async () => expect((await owner.get(run)).body).toMatchObject({ state: 'waiting', waitingFor: { events: ['never.comes'] } }),
+      {
+        timeoutMs: 15_000,
+      },
+    );
+
+    for (const [who, status] of [
+      [stranger, 403],
+      [anybody(), 401],
+    ] as const) {
+      expect((await who.get(`/workspaces/${id}/runs`)).status).toBe(status);
+      expect((await who.get(run)).status).toBe(status);
+      expect((await who.post(`${run}/cancel`, {})).status).toBe(status);
+      expect((await who.post(`${run}/retry`, {})).status).toBe(status);
+    }
+    expect((await owner.get(`/workspaces/${id}/runs/no-such-run`)).status).toBe(404);
+    expect((await owner.post(`${run}/retry`, {})).status).toBe(400);
+    expect((await owner.post(`${run}/cancel`, {})).body).toEqual({ cancelled: 1 });
+    expect((await owner.get(run)).body).toMatchObject({ state: 'cancelled', durationMs: expect.any(Number) });
+    expect(
+      (await expectOk(owner.get(`/workspaces/${id}/runs?state=cancelled`))).runs.map(({ id: runId }: { id: string }) => runId),
+    ).toContain(accepted.body.runId);
+    expect((await owner.post(`${run}/retry`, {})).body).toMatchObject({ state: 'accepted' });
+    await eventually(async () => expect((await owner.get(run)).body.state).toBe('waiting'), { timeoutMs: 15_000 });
+  });
+});
