@@ -2,9 +2,11 @@
 import type { Service, ServiceSchema } from 'moleculer';
 import { configOf } from '../shared/config.ts';
 import type { PrismeEvent } from '../shared/event.ts';
+import { hexId, ulid } from '../shared/ids.ts';
+import type { JsonObject } from '../shared/json.ts';
 import { acquire, release } from '../shared/resources.ts';
 import { type BusCore, openCore } from './bus.ts';
-import type { BusMethods, EventBus } from './contract.ts';
+import type { AskOptions, BusMethods, EventBus } from './contract.ts';
 
 export type { BusMethods } from './contract.ts';
 
@@ -14,6 +16,9 @@ export function bus({ service }: { service?: string } = {}): Partial<ServiceSche
     methods: {
       waitFor(this: Service & BusMethods, topics: string | string[], options: Parameters<BusMethods['waitFor']>[1]) {
         return waitFor(this.bus, topics, options);
+      },
+      ask(this: Service & BusMethods, type: string, payload: JsonObject, options: AskOptions) {
+        return ask(this.bus, type, payload, options);
       },
     },
 
@@ -38,7 +43,7 @@ export function waitFor(
   eventBus: EventBus,
   topics: string | string[],
   { match = () => true, timeoutMs }: { match?: (event: PrismeEvent) => boolean; timeoutMs: number },
-): { ready: Promise<void>; event: Promise<PrismeEvent | null> } {
+): ReturnType<BusMethods['waitFor']> {
   let resolve: (event: PrismeEvent | null) => void = () => {};
   const event = new Promise<PrismeEvent | null>((done) => {
     resolve = done;
@@ -59,5 +64,26 @@ export function waitFor(
     .catch(() => {});
   const ready = subscription.then(() => {});
   ready.catch(() => resolve(null)); // listening failed: `ready` tells, the event will not come
-  return { ready, event };
+  return { ready, event, cancel: () => resolve(null) };
+}
+
+/** See BusMethods.ask. */
+export async function ask(
+  eventBus: EventBus,
+  type: string,
+  payload: JsonObject,
+  { answers, match = () => true, timeoutMs, ...options }: AskOptions,
+): Promise<PrismeEvent | null> {
+  const correlationId = options.source?.correlationId ?? hexId();
+  const id = options.id ?? ulid();
+  const isAnswer = ({ id: other, source }: PrismeEvent) => other !== id && source.correlationId === correlationId;
+  const { ready, event, cancel } = waitFor(eventBus, answers, { match: (one) => isAnswer(one) && match(one), timeoutMs });
+  try {
+    await ready;
+    await eventBus.send(type, payload, { ...options, id, source: { ...options.source, correlationId } });
+  } catch (error) {
+    cancel();
+    throw error;
+  }
+  return event;
 }

@@ -135,6 +135,12 @@ export interface EventBus {
   dropDeadLetters(query: { group?: string; workspaceId?: string; ids?: string[] }): Promise<number>;
 }
 
+export interface AskOptions extends SendOptions {
+  answers: string | string[];
+  match?: (event: PrismeEvent) => boolean;
+  timeoutMs: number;
+}
+
 /** What the mixin `bus()` gives a service. */
 export interface BusMethods {
   bus: EventBus;
@@ -145,5 +151,16 @@ export interface BusMethods {
   waitFor(
     topics: string | string[],
     options: { match?: (event: PrismeEvent) => boolean; timeoutMs: number },
-  ): { ready: Promise<void>; event: Promise<PrismeEvent | null> };
+  ): {
+    ready: Promise<void>;
+    event: Promise<PrismeEvent | null>;
+    /** Ends the wait: `event` is `null`. */
+    cancel(): void;
+  };
+  /**
+   * Sends a question and waits for its answer: the first event of the topics `answers` that carries the question's correlation id and that `match` accepts,
+   * or `null` after `timeoutMs`. Whoever handles the question answers with `bus.child({ correlationId })`, whatever its node.
+   * @throws what `send` throws: then there was no question
+   */
+  ask(type: string, payload: JsonObject, options: AskOptions): Promise<PrismeEvent | null>;
 }

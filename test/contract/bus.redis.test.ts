@@ -2,7 +2,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { Redis } from 'ioredis';
 import { type OpenedBus, openBus } from '../../mixins/bus/bus.ts';
-import { type Client, checkDurability } from '../../mixins/bus/carriers/redis/connect.ts';
+import { type Client, checkServer } from '../../mixins/bus/carriers/redis/connect.ts';
 import { keysOf } from '../../mixins/bus/carriers/redis/keys.ts';
 import { shardOf } from '../../mixins/bus/topics.ts';
 import { loadConfig } from '../../mixins/shared/config.ts';
@@ -239,25 +239,38 @@ if (redisAvailable()) {
 
     it('is set so that events may vanish: a warning for each setting', async () => {
       const server = await startRedis({ isolated: true });
-      const client = new Redis(server.url);
+      const client = new Redis(server.url) as Client;
       try {
         await client.config('SET', 'maxmemory-policy', 'allkeys-lru');
         const warnings: string[] = [];
         const logger = { info() {}, warn: (text: string) => void warnings.push(text), error() {} };
+        const check = async () => {
+          warnings.length = 0;
+          await checkServer(client, logger);
+          return warnings.map((text) => /Set `(.*?)`/.exec(text)?.[1]);
+        };
 
-        await checkDurability(client as Client, logger);
-
-        expect(warnings).toEqual([expect.stringContaining('appendonly yes'), expect.stringContaining('maxmemory-policy noeviction')]);
-
-        const durable = new Redis(redis.url);
-        warnings.length = 0;
-        await checkDurability(durable as Client, logger);
-        durable.disconnect();
-        expect(warnings).toEqual([]);
+        expect(await check()).toEqual(['appendonly yes', 'maxmemory-policy noeviction', 'maxmemory']);
+        await client.config('SET', 'appendonly', 'yes');
+        await client.config('SET', 'appendfsync', 'no');
+        expect(await check()).toEqual(['appendfsync', 'maxmemory-policy noeviction', 'maxmemory']);
+        await client.config('SET', 'maxmemory-policy', 'noeviction');
+        await client.config('SET', 'maxmemory', '100mb');
+        await client.config('SET', 'appendfsync', 'everysec');
+        expect(await check()).toEqual([]);
       } finally {
         client.disconnect();
         await server.stop();
       }
+    });
+
+    it('is too old: the start ends with a line that names BUS_URL', async () => {
+      const old = { info: async () => 'redis_version:5.0.14\r\naof_enabled:1\r\n' } as unknown as Client;
+
+      await expect(checkServer(old, { info() {}, warn() {}, error() {} })).rejects.toMatchObject({
+        type: 'ConfigurationError',
+        message: 'BUS_URL: Redis 5.0.14 is too old; 6.2 or later is needed.',
+      });
     });
 
     it('holds something else in the stream: it is put aside', async () => {

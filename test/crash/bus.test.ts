@@ -9,17 +9,23 @@ import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
 import { openBus } from '../../mixins/bus/bus.ts';
 import { loadConfig } from '../../mixins/shared/config.ts';
+import { EMIT_TOPIC } from '../../mixins/shared/event.ts';
 import { eventually } from '../support/eventually.ts';
 import { redisAvailable, startRedis } from '../support/redis.ts';
 
 const KILLS = 55;
 const KILL_EVERY_MS = 320;
 const CONSUMERS = 2;
+const HOUR = 3_600_000;
 const SCRIPT = new URL('./bus-node.ts', import.meta.url).pathname;
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
-async function ordeal(carrier: string, busUrl: string, dataDir: string): Promise<void> {
+const spawnNode = (args: string[]): ChildProcess =>
+  spawn(process.execPath, ['--disable-warning=ExperimentalWarning', SCRIPT, ...args], { stdio: ['ignore', 'ignore', 'inherit'] });
+
+/** @param hasSkew the clocks of the processes differ by up to two hours: the store has its own */
+async function ordeal(carrier: string, busUrl: string, dataDir: string, hasSkew = false): Promise<void> {
   const file = join(dataDir, 'lines');
   const living = new Map<string, ChildProcess>();
   let births = 0;
@@ -33,11 +39,8 @@ async function ordeal(carrier: string, busUrl: string, dataDir: string): Promise
   const start = (role: 'producer' | 'consumer') => {
     const name = `${role}${++births}`;
     // Numbers of a producer are above those of every earlier one: the order of a workspace is the order of its numbers.
-    const child = spawn(
-      process.execPath,
-      ['--disable-warning=ExperimentalWarning', SCRIPT, role, busUrl, dataDir, file, name, String(births * 1_000_000)],
-      { stdio: ['ignore', 'ignore', 'inherit'] },
-    );
+    const skew = hasSkew ? Math.round((random() - 0.5) * 2 * HOUR) : 0;
+    const child = spawnNode([role, busUrl, dataDir, file, name, String(births * 1_000_000), String(skew)]);
     living.set(name, child);
   };
   const kill = async (name: string) => {
@@ -123,10 +126,56 @@ describe('the bus whose processes are killed in a loop', () => {
       const redis = await startRedis({ appendOnly: true, isolated: true });
       const dataDir = mkdtempSync(join(tmpdir(), 'prisme-crash-'));
       try {
-        await ordeal('Redis', redis.url, dataDir);
+        await ordeal('Redis', redis.url, dataDir, true);
       } finally {
         rmSync(dataDir, { recursive: true, force: true });
         await redis.stop();
       }
+    });
+});
+
+describe('a consumer that is killed with 50 events in hand, with the times of production', () => {
+  async function takeOver(busUrl: string, dataDir: string): Promise<void> {
+    const file = join(dataDir, 'lines');
+    const bus = await openBus(loadConfig({}, { busUrl, dataDir, nodeId: 'other' }), { service: 'test' });
+    const holder = spawnNode(['holder', busUrl, dataDir, file, 'holder', '0']);
+    try {
+      for (let n = 1; n <= 50; n++) await bus.send('crash.test', { n }, { topic: EMIT_TOPIC, source: { workspaceId: `w${n}` } });
+      const held = () => readFileSync(file, 'utf8').match(/^HELD/gm)?.length;
+      await eventually(() => held() === 50, { timeoutMs: 30_000 });
+      const ended = new Promise((resolve) => holder.once('exit', resolve));
+      const killedAt = performance.now();
+
+      holder.kill('SIGKILL');
+      await ended;
+      const seen = new Set<number>();
+      await bus.on(EMIT_TOPIC, (event) => void seen.add(event.payload.n as number), { group: 'crash' });
+
+      await eventually(() => seen.size === 50, { timeoutMs: 45_000 });
+      console.log(
+        `${busUrl.split(':')[0]}: another member had handled all 50 after ${((performance.now() - killedAt) / 1_000).toFixed(1)} s`,
+      );
+    } finally {
+      holder.kill('SIGKILL');
+      await bus.close({ drainMs: 0 });
+    }
+  }
+
+  const inFolder = async (work: (dataDir: string) => Promise<void>) => {
+    const dataDir = mkdtempSync(join(tmpdir(), 'prisme-crash-'));
+    try {
+      await work(dataDir);
+    } finally {
+      rmSync(dataDir, { recursive: true, force: true });
+    }
+  };
+
+  it('leaves them to another member of its group: SQLite', () => inFolder((dataDir) => takeOver(`sqlite:${dataDir}/bus.db`, dataDir)));
+
+  if (redisAvailable())
+    it('leaves them to another member of its group: Redis', async () => {
+      const redis = await startRedis({ isolated: true });
+      await inFolder((dataDir) => takeOver(redis.url, dataDir));
+      await redis.stop();
     });
 });

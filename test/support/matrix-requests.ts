@@ -329,10 +329,16 @@ export const REQUESTS: Record<string, Make> = {
   'POST /workspaces/:workspaceId/topics/:topic/members': at('WS/topics/room/members', ({ victim }: World) => ({ userIds: [victim] })),
   'DELETE /workspaces/:workspaceId/topics/:topic/members': at('WS/topics/room/members?userIds=VICTIM'),
   'GET /workspaces/:workspaceId/traces/:correlationId': at('WS/traces/CORRELATION'),
+  'GET /bus/status': at('/bus/status'),
+  'DELETE /bus/groups/:group': at('/bus/groups/unknown'),
   'GET /workspaces/:workspaceId/deadletters': at('WS/deadletters'),
   'GET /workspaces/:workspaceId/deadletters/:id': at('WS/deadletters/unknown'),
   'POST /workspaces/:workspaceId/deadletters/redrive': at('WS/deadletters/redrive', {}),
   'POST /workspaces/:workspaceId/deadletters/drop': at('WS/deadletters/drop', {}),
+  'GET /bus/deadletters': at('/bus/deadletters'),
+  'GET /bus/deadletters/:id': at('/bus/deadletters/unknown'),
+  'POST /bus/deadletters/redrive': at('/bus/deadletters/redrive', {}),
+  'POST /bus/deadletters/drop': at('/bus/deadletters/drop', {}),
 };
 
 async function freshKey({ owner, workspace }: World): Promise<string> {

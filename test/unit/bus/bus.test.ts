@@ -74,7 +74,7 @@ describe('topics', () => {
 describe('a workspace with a long backlog', () => {
   it('holds up the workspaces of no other shard', async () => {
     const one = await open();
-    const count = 20_000;
+    const count = 17_000;
     for (let n = 0; n < count; n += 1_000)
       await Promise.all(Array.from({ length: 1_000 }, () => one.send('e', {}, { topic: EMIT_TOPIC, source: { workspaceId: 'busy' } })));
     const quick = Array.from({ length: 40 }, (_, i) => `w${i}`).filter((name) => shardOf(name, 16) !== shardOf('busy', 16));
@@ -146,6 +146,46 @@ describe('the mixin', () => {
     await broker.stop();
 
     expect(seen).toEqual([expect.objectContaining({ service: 'prisme.ai-workspaces' })]);
+  });
+
+  it('asks and hears the answer to its own question, or null', async () => {
+    const answerer: ServiceSchema<object, any> = {
+      name: 'answerer',
+      mixins: [bus()],
+      async started(this: Self) {
+        await this.bus.on(
+          'apps.price.asked',
+          async ({ source, payload }) => {
+            if (!payload.product) return;
+            await this.bus
+              .child({ correlationId: source.correlationId })
+              .send('apps.price.found', { price: `price of ${payload.product}` });
+          },
+          { group: 'answerer' },
+        );
+      },
+    };
+    const asker: ServiceSchema<object, any> = {
+      name: 'asker',
+      mixins: [bus()],
+      actions: {
+        async ask(this: Self, { params }: { params: { product?: string } }) {
+          const options = { answers: 'apps.*', timeoutMs: params.product ? 5_000 : 50 };
+          return (await this.ask('apps.price.asked', params, options))?.payload ?? null;
+        },
+        refused(this: Self) {
+          return this.ask('workspaces.deleted', {}, { answers: 'apps.*', timeoutMs: 5_000 });
+        },
+      },
+    };
+    const broker = await start(answerer, asker);
+
+    const answers = await Promise.all(['tea', 'milk', 'rice'].map((product) => broker.call('asker.ask', { product })));
+
+    expect(answers).toEqual(['tea', 'milk', 'rice'].map((product) => ({ price: `price of ${product}` })));
+    expect(await broker.call('asker.ask', {})).toBeNull();
+    await expect(broker.call('asker.refused')).rejects.toMatchObject({ type: 'EventValidationError' });
+    await broker.stop();
   });
 
   it('waits for an answer that cannot be missed once it is ready, or says null in time', async () => {

@@ -132,7 +132,13 @@ export function openMemory(store: MemoryStore, { maxEntries = 1_000_000, keepMs 
         const from = firstAfter(shard, after);
         return logOf(shard).slice(from, from + limit);
       }),
-    fetch: (shard, positions) => step(() => logOf(shard).filter(({ position }) => positions.includes(position))),
+    fetch: (shard, positions) =>
+      step(() =>
+        positions.flatMap((position) => {
+          const entry = logOf(shard)[firstAfter(shard, String(Number(position) - 1))];
+          return entry?.position === position ? [entry] : [];
+        }),
+      ),
     find: (shard, id) => step(() => logOf(shard).find((entry) => entry.id === id)?.position ?? null),
 
     register: (group) => step(() => void groupOf(group)),

@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import { fault } from '../../../shared/errors.ts';
 import { type Backlog, type Carrier, type CarrierOptions, type Entry, type Follower, type Settlement, START } from '../../carrier.ts';
-import { checkDurability, connect } from './connect.ts';
+import { checkServer, connect } from './connect.ts';
 import { openDeaths } from './deaths.ts';
 import { compare, entriesOf, nextOf, type RawEntry } from './entries.ts';
 import { keysOf } from './keys.ts';
@@ -21,7 +21,12 @@ const SCAN_COUNT = 1_000;
 export async function open(options: CarrierOptions): Promise<Carrier> {
   const { logger, maxEntries = 1_000_000, keepMs = 3_600_000, timeoutMs = 10_000 } = options;
   const { client, isCluster, another } = await connect(options.url, logger);
-  await checkDurability(client, logger);
+  try {
+    await checkServer(client, logger);
+  } catch (error) {
+    client.disconnect();
+    throw error;
+  }
   const keys = keysOf(options.namespace);
   const shards = Array.from({ length: SHARDS }, (_, shard) => shard);
   const followers = new Set<Follower>();

@@ -143,18 +143,49 @@ function placeOf(url: string): string {
   }
 }
 
-/** What Redis must be set to for "durable" to be true; a warning for each that is not. @see docs/operations.md */
-export async function checkDurability(client: Client, logger: Logger): Promise<void> {
+/** What the scripts need: XRANGE with an exclusive start, XTRIM MINID. */
+const OLDEST_VERSION = [6, 2];
+
+/**
+ * What Redis must be for the bus to work, and set to for "durable" to be true: a warning for each setting that is not.
+ * @throws ConfigurationError when it is too old
+ * @see docs/operations.md
+ */
+export async function checkServer(client: Client, logger: Logger): Promise<void> {
+  let info: string;
   try {
-    const info = await client.info();
-    if (!/aof_enabled:1/.test(info))
-      logger.warn('bus: Redis runs without append-only file: a restart of Redis loses events. Set `appendonly yes` (docs/operations.md).');
-    const policy = /maxmemory_policy:(\S+)/.exec(info)?.[1];
-    if (policy && policy !== 'noeviction')
-      logger.warn(
-        `bus: Redis evicts keys when its memory is full (${policy}): events may vanish. Set \`maxmemory-policy noeviction\` (docs/operations.md).`,
-      );
+    info = await client.info();
   } catch (error) {
-    logger.warn(`bus: the settings of Redis cannot be read: ${(error as Error).message}`);
+    return logger.warn(`bus: the settings of Redis cannot be read: ${(error as Error).message}`);
   }
+  const of = (name: string) => new RegExp(`^${name}:(\\S+)`, 'm').exec(info)?.[1] ?? '';
+  const [major = 0, minor = 0] = of('redis_version').split('.').map(Number);
+  const [oldestMajor = 0, oldestMinor = 0] = OLDEST_VERSION;
+  if (major < oldestMajor || (major === oldestMajor && minor < oldestMinor))
+    throw fault('ConfigurationError', {
+      message: `BUS_URL: Redis ${of('redis_version')} is too old; ${OLDEST_VERSION.join('.')} or later is needed.`,
+      data: { variable: 'BUS_URL' },
+    });
+  if (of('aof_enabled') !== '1')
+    logger.warn('bus: Redis runs without append-only file: a restart of Redis loses events. Set `appendonly yes` (docs/operations.md).');
+  else await checkFlushing(client, logger);
+  const policy = of('maxmemory_policy');
+  if (policy && policy !== 'noeviction')
+    logger.warn(
+      `bus: Redis evicts keys when its memory is full (${policy}): events may vanish. Set \`maxmemory-policy noeviction\` (docs/operations.md).`,
+    );
+  if (of('maxmemory') === '0')
+    logger.warn(
+      'bus: Redis has no limit of memory: when groups lag for long the machine ends it before producers are refused. Set `maxmemory` (docs/operations.md).',
+    );
+}
+
+/** Hosted servers may not tell their configuration. */
+async function checkFlushing(client: Client, logger: Logger): Promise<void> {
+  const [, policy] = (await client.config('GET', 'appendfsync').catch(() => [])) as string[];
+  if (policy === 'everysec') logger.info('bus: Redis flushes once a second: a loss of power costs about a second of confirmed events.');
+  if (policy === 'no')
+    logger.warn(
+      'bus: Redis leaves flushing to the system: a loss of power costs confirmed events. Set `appendfsync` (docs/operations.md).',
+    );
 }
