@@ -5,6 +5,7 @@ import { identityMiddleware } from './mixins/auth/identity.middleware.ts';
 import { SECOND } from './mixins/shared/clock.ts';
 import { type Config, loadConfig, useConfig } from './mixins/shared/config.ts';
 import { isFault } from './mixins/shared/errors.ts';
+import { watchNodesMiddleware } from './mixins/shared/watch-nodes.middleware.ts';
 import { consoleCommands } from './scripts/console/commands.ts';
 
 /** Options of a node; tests and tools make their own brokers with it. */
@@ -21,9 +22,10 @@ export function brokerOptions(config: Config): BrokerOptions {
     // Long runs give their own time-out; a call without one must not wait for ever.
     requestTimeout: 30 * SECOND,
     maxCallLevel: 100,
-    // A dead node is noticed after three missed beats: with the defaults calls fail for up to a minute (docs/operations.md).
-    heartbeatInterval: 2,
-    heartbeatTimeout: 6,
+    // A dead node is noticed after five to seven seconds; with the defaults calls fail for up to a minute (docs/operations.md). Shorter, and a node that
+    // stands still for a moment would be taken for dead.
+    heartbeatInterval: 1,
+    heartbeatTimeout: 5,
     // Calls in flight finish before a node leaves.
     tracking: { enabled: true, shutdownTimeout: 10 * SECOND },
     // Work spreads over every instance; with the default a node would keep all of it for itself.
@@ -43,7 +45,7 @@ export function brokerOptions(config: Config): BrokerOptions {
     validator: true,
     metrics: { enabled: false },
     tracing: { enabled: false },
-    middlewares: [identityMiddleware()],
+    middlewares: [identityMiddleware(), ...(isCluster ? [watchNodesMiddleware()] : [])],
     replOptions: { delimiter: 'prisme $', customCommands: consoleCommands() } as unknown as NonNullable<BrokerOptions['replOptions']>,
     created(broker) {
       useConfig(broker, config);
