@@ -149,7 +149,7 @@ export function createPlatform({ broker, auth, bus, cache, sessions, models, mod
       return null;
     },
 
-    module: (effect, frame, request) => modules.call(effect, frame, request),
+    module: (effect, frame, request, operation) => modules.call(effect, frame, request, operation),
 
     async rateLimit(effect, request) {
       const windowMs = Math.max(1, effect.windowS) * SECOND;

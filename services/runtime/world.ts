@@ -45,7 +45,7 @@ export interface PlatformCalls {
   apiKey(name: string, request: RunRequest): Promise<string>;
   configure(operations: (Effect & { type: 'config.write' })['operations'], frame: Frame, request: RunRequest): Promise<unknown>;
   topic(effect: Effect & { type: 'topic.create' | 'topic.join' }, frame: Frame, request: RunRequest): Promise<unknown>;
-  module(effect: Effect & { type: 'module' }, frame: Frame, request: RunRequest): Promise<unknown>;
+  module(effect: Effect & { type: 'module' }, frame: Frame, request: RunRequest, operation?: { key: string; at: number }): Promise<unknown>;
   rateLimit(effect: Effect & { type: 'rateLimit' }, request: RunRequest): Promise<unknown>;
   /** Replaces `$secret:…` references; tells the texts it put in. */
   openReferences<T>(value: T, request: RunRequest): Promise<{ value: T; texts: string[] }>;
@@ -249,7 +249,7 @@ export function createWorld(options: WorldOptions): RunWorld {
       case 'fetch':
         return doFetch(key, effect.request, frame);
       case 'module':
-        return platform.module(effect, frame, request);
+        return platform.module(effect, frame, request, journal ? { key: `${effectRoot(request)}/${key}`, at: time } : undefined);
       case 'rateLimit':
         return platform.rateLimit(effect, request);
       case 'throttle':

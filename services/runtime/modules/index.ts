@@ -27,6 +27,14 @@ export interface ModuleCall {
   frame: Frame;
   request: RunRequest;
   services: ModuleServices;
+  /** Of a run that survives its node: the same whenever this effect is performed again. */
+  operation?: Operation;
+}
+
+export interface Operation {
+  key: string;
+  /** Milliseconds, the same in every repetition. */
+  at: number;
 }
 
 /** A module: its functions by name. */
@@ -36,13 +44,18 @@ export const MODULES: Record<string, Module> = { collections, crypto: cryptoModu
 
 export interface Modules {
   /** @throws InvalidInstructionError for an unknown module or function, and what the function throws */
-  call(effect: { module: string; function: string; parameters: JsonObject }, frame: Frame, request: RunRequest): Promise<unknown>;
+  call(
+    effect: { module: string; function: string; parameters: JsonObject },
+    frame: Frame,
+    request: RunRequest,
+    operation?: Operation,
+  ): Promise<unknown>;
   openReferences<T>(value: T, request: RunRequest): Promise<{ value: T; texts: string[] }>;
 }
 
 export function createModules(services: ModuleServices): Modules {
   return {
-    async call(effect, frame, request) {
+    async call(effect, frame, request, operation) {
       const module = Object.hasOwn(MODULES, effect.module) ? MODULES[effect.module] : undefined;
       if (!module)
         throw fault('InvalidInstructionError', {
@@ -55,7 +68,7 @@ export function createModules(services: ModuleServices): Modules {
           message: `The module '${effect.module}' has no function '${effect.function}'. Functions: ${Object.keys(module).join(', ')}.`,
           data: { module: effect.module, function: effect.function },
         });
-      return perform({ parameters: effect.parameters ?? {}, frame, request, services });
+      return perform({ parameters: effect.parameters ?? {}, frame, request, services, ...(operation ? { operation } : {}) });
     },
     openReferences: (value, request) => openReferences(value, request, services),
   };

@@ -165,6 +165,49 @@ describe('collections', () => {
     expect(await call('deleteMany', { collection: 'sales', query: {}, allowMatchAll: true })).toEqual({ deletedCount: 3 });
   });
 
+  it('change once when the effect of a run is performed again', async () => {
+    const again = (name: string, parameters: object, key: string): Promise<any> =>
+      modules.call(
+        { module: 'collections', function: name, parameters: parameters as never },
+        { automationSlug: 'a', instance: '', depth: 1, identity: { userId: 'ada' } },
+        { workspaceId: 'w', run: { correlationId: 'c', depth: 0 } } as never,
+        { key, at: 1_700_000_000_000 },
+      );
+    const twice = async (...args: Parameters<typeof again>) => [await again(...args), await again(...args)];
+    const collection = 'once';
+
+    const [first, second] = await twice('create', { collection, data: { n: 1, list: [] } }, 'e/1');
+    const [many, manyAgain] = await twice('bulkCreate', { collection, data: [{ n: 5 }, { n: 6 }] }, 'e/2');
+    await twice('updateOne', { collection, query: { id: first.insertedId }, data: { $inc: { n: 10 }, $push: { list: 'x' } } }, 'e/3');
+    await again('updateOne', { collection, query: { id: first.insertedId }, data: { $inc: { n: 10 } } }, 'e/4');
+    const [upserted] = await twice('upsert', { collection, data: { name: 'only' }, opts: { onConflictFields: ['name'] } }, 'e/5');
+
+    expect(second).toEqual(first);
+    expect(manyAgain).toEqual(many);
+    expect(upserted).toMatchObject({ upsertedCount: 1 });
+    expect(await again('count', { collection }, 'e/6')).toBe(4);
+    const record = await again('findOne', { collection, query: { id: first.insertedId } }, 'e/7');
+    expect(record).toMatchObject({ n: 21, list: ['x'] });
+    expect(Object.keys(record)).not.toContain('_ops');
+  });
+
+  it('of any number are changed, counted and summed up', async () => {
+    const data = Array.from({ length: 1_200 }, (_, n) => ({ n, even: n % 2 === 0 }));
+    await call('bulkCreate', { collection: 'crowd', data });
+
+    expect(await call('updateMany', { collection: 'crowd', query: { even: true }, data: { $inc: { n: 1 } } })).toEqual({
+      matchedCount: 600,
+      modifiedCount: 600,
+    });
+    expect(await call('distinct', { collection: 'crowd', query: {}, field: 'n' })).toHaveLength(600);
+    expect(await call('aggregate', { collection: 'crowd', query: {}, steps: [{ $group: { _id: '$even', n: { $sum: 1 } } }] })).toEqual(
+      expect.arrayContaining([
+        { _id: true, n: 600 },
+        { _id: false, n: 600 },
+      ]),
+    );
+  });
+
   it('unknown functions are refused with the list of those that exist', async () => {
     await expect(call('drop', {})).rejects.toMatchObject({ type: 'InvalidInstructionError', message: expect.stringContaining('findMany') });
   });
