@@ -12,8 +12,14 @@ import { fault } from './errors.ts';
 /** Whether an address is reachable for everybody: anything but global unicast is closed, also inside IPv6 notations of IPv4. */
 export function isPublicAddress(address: string): boolean {
   if (!ipaddr.isValid(address)) return false;
-  return ipaddr.process(address).range() === 'unicast';
+  const parsed = ipaddr.process(address);
+  if (parsed.range() !== 'unicast') return false;
+  // Of IPv6 only 2000::/3 is given out; what is left has had other meanings, `::127.0.0.1` among them.
+  return parsed.kind() === 'ipv4' || ((parsed as ipaddr.IPv6).parts[0] ?? 0) >> 13 === 1;
 }
+
+/** This machine by name, whatever a resolver says. @see https://www.rfc-editor.org/rfc/rfc6761#section-6.3 */
+const isLocalName = (host: string): boolean => /(^|\.)localhost\.*$/.test(host);
 
 export interface Guard {
   /** Connections for one hop. @throws ForbiddenHostError */
@@ -36,10 +42,21 @@ const listed = (list: string[], url: URL) => {
   });
 };
 
+type Resolve = (
+  hostname: string,
+  options: { hints: number; all: true },
+  answer: (error: Error | null, addresses: { address: string; family: number }[]) => void,
+) => void;
 type Answer = (error: Error | null, address?: unknown, family?: number) => void;
 
-function checkedLookup(hostname: string, options: { all?: boolean; family?: number | string; hints?: number }, answer: Answer): void {
-  resolveName(hostname, { hints: options.hints ?? 0, all: true }, (error, addresses) => {
+/** Resolves a name for a connection that is about to be made, and hands on what it was checked with: nothing is asked twice. */
+export function checkedLookup(
+  hostname: string,
+  options: { all?: boolean; family?: number | string; hints?: number },
+  answer: Answer,
+  resolve: Resolve = resolveName,
+): void {
+  resolve(hostname, { hints: options.hints ?? 0, all: true }, (error, addresses) => {
     if (error) return answer(error);
     const closed = addresses.find(({ address }) => !isPublicAddress(address));
     if (closed || addresses.length === 0) return answer(forbidden(hostname));
@@ -61,7 +78,7 @@ export function createGuard(config: Config): Guard {
         connections: 128,
         connect: {
           timeout: Math.min(config.fetchTimeoutMs, 10_000),
-          ...(isOpen ? {} : { lookup: checkedLookup as never }),
+          ...(isOpen ? {} : { lookup: ((name: string, options: object, done: Answer) => checkedLookup(name, options, done)) as never }),
           ...(allowSelfSigned ? { rejectUnauthorized: false } : {}),
         },
       });
@@ -79,7 +96,8 @@ export function createGuard(config: Config): Guard {
       if (listed(config.fetchForbiddenHosts, url)) throw forbidden(url);
       const isOpen = isPlatform || listed(config.fetchAllowedPrivateHosts, url);
       // A literal address is connected to without a look-up.
-      if (!isOpen && isIP(bare(url.hostname)) && !isPublicAddress(bare(url.hostname))) throw forbidden(url);
+      const host = bare(url.hostname);
+      if (!isOpen && (isLocalName(host) || (isIP(host) && !isPublicAddress(host)))) throw forbidden(url);
       return agent(isOpen, allowSelfSignedCert);
     },
     close: async () => void (await Promise.all([...agents.values()].map((item) => item.destroy()))),
