@@ -36,7 +36,7 @@ const apps: ServiceSchema<any, any> = {
         if (query.text) {
           const like = {
             $regex: String(query.text)
-              .slice(0, 150)
+              .slice(0, 100)
               .replace(/[.*+?^${}()|[\]\\/-]/g, '\\$&'),
             $options: 'i' as const,
           };

@@ -7,7 +7,8 @@ import type { WorkspaceRow } from './store/rows.ts';
 
 const DEFAULT_LIMIT = 20;
 const MAX_LIMIT = 2000;
-const MAX_TEXT_CHARS = 150;
+/** Escaped it is at most twice as long, which is what patterns may have. */
+const MAX_TEXT_CHARS = 100;
 const SORTABLE = new Set(['id', 'name', 'slug', 'createdAt', 'updatedAt']);
 
 /** Page, limit and sort of a query string. @throws BadParametersError */
