@@ -7,7 +7,7 @@ import { cpus } from 'node:os';
 import { join } from 'node:path';
 import type { Row } from './row.ts';
 
-const ROOMS = ['webhook', 'expressions', 'interpreter', 'runtime', 'bus', 'events', 'gateway', 'workspaces', 'failover'];
+const ROOMS = ['webhook', 'language', 'runtime', 'bus', 'events', 'gateway', 'workspaces', 'failover'];
 const wanted = process.argv.slice(2);
 const results: Record<string, Row[]> = {};
 

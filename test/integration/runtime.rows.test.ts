@@ -479,7 +479,7 @@ describe('what the reference did wrong', () => {
 
   it('#28 a prototype cannot be set', async () => {
     await expect(outputOf({}, [{ set: { name: '{{body.name}}', value: 1 } }], { name: '__proto__.x' })).rejects.toMatchObject({
-      type: 'InvalidVariableNameError',
+      type: 'InvalidInstructionError',
       code: 400,
     });
     expect(({} as Record<string, unknown>).x).toBeUndefined();

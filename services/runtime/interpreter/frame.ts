@@ -143,6 +143,7 @@ export class Frame implements Scope {
     const key = `${this.branch.prefix}${this.branch.next++}`;
     const { budget, world } = this.run;
     const isPause = PAUSES.has(effect.type);
+    budget.asking();
     if (isPause) budget.beginWait();
     let result: unknown;
     try {

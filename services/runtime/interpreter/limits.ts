@@ -29,6 +29,9 @@ export class Budget {
   private looks = 0;
   private sliceStart: number;
   private busyMs = 0;
+  /** Whether the event loop has turned since it was last asked, and whether that is being watched. */
+  private hasTurned = false;
+  private isWatching = false;
   /** Waits under way, since when, and what they have taken so far: time that does not count. */
   private waits = 0;
   private waitStart = 0;
@@ -80,7 +83,18 @@ export class Budget {
     this.busyMs += this.clock() - this.sliceStart;
     await new Promise((resolve) => setImmediate(resolve));
     if (this.signal.aborted) throw fault('RunCancelledError');
+    this.hasTurned = false;
     this.sliceStart = this.clock();
+  }
+
+  /** Before an effect, or the next chunk of a stream. */
+  asking(): void {
+    if (this.isWatching) return;
+    this.isWatching = true;
+    setImmediate(() => {
+      this.isWatching = false;
+      this.hasTurned = true;
+    });
   }
 
   /** Before an effect that only lets time pass. */
@@ -92,10 +106,16 @@ export class Budget {
     if (--this.waits === 0) this.waitedMs += this.clock() - this.waitStart;
   }
 
-  /** An effect was awaited: a pause. @throws LimitExceededError */
+  /**
+   * An effect was awaited. A pause only when others had their turn meanwhile: an effect that is answered at once, over and over, must not
+   * keep the event loop. @throws LimitExceededError
+   */
   rested(): void {
+    const now = this.clock();
+    this.checkWall(now);
+    if (!this.hasTurned) return;
+    this.hasTurned = false;
     this.busyMs = 0;
-    this.sliceStart = this.clock();
-    this.checkWall(this.sliceStart);
+    this.sliceStart = now;
   }
 }

@@ -228,15 +228,18 @@ async function inBatches(
 
 async function overStream(loop: Loop, stream: LiveStream, frame: Frame, until: number): Promise<Outcome> {
   const restore = remember(frame.locals);
+  const { budget } = frame.run;
   let index = 0;
+  budget.asking();
   try {
     for await (const chunk of stream) {
-      frame.run.budget.rested();
+      budget.rested();
       if (index > 0 && index % TURNS_PER_TOKEN_CALL === 0) await frame.throttle('repeats', TURNS_PER_TOKEN_CALL);
       enter(frame, chunk, index++);
       const outcome = await loop.engine.block(loop.block, frame);
       if (outcome) return afterLoop(outcome);
       if (loop.stop?.evaluate(frame, frame.run.env) || (until > 0 && index >= until)) return undefined;
+      budget.asking();
     }
     return undefined;
   } finally {

@@ -37,6 +37,33 @@ describe('a run without end', () => {
     });
   });
 
+  it('lets others have their turn also when its effects are answered at once', async () => {
+    let ticks = 0;
+    const timer = setInterval(() => ticks++, 1);
+    const emits = { repeat: { until: '{{never}} == true', do: [{ emit: { event: 'again' } }] } };
+
+    await expect(run(main(emits), { limits: { maxSteps: 60_000, sliceMs: 2 } })).rejects.toMatchObject({ data: { limit: 'maxSteps' } });
+
+    clearInterval(timer);
+    expect(ticks).toBeGreaterThan(2);
+  });
+
+  it('does not count the time of a slow effect as computing', async () => {
+    let now = 0;
+    const world = fakeWorld();
+    const perform = world.perform.bind(world);
+    world.perform = async (request) => {
+      await new Promise((resolve) => setImmediate(resolve));
+      now += 1_000;
+      return perform(request);
+    };
+    const comments = Array.from({ length: 64 }, () => ({ comment: 'x' }));
+
+    const ended = run(main({ emit: { event: 'a' } }, ...comments), { world, clock: () => now, limits: { maxBusyMs: 100, sliceMs: 10 } });
+
+    await expect(ended).resolves.toMatchObject({ isBroken: false });
+  });
+
   it('is cancelled between two instructions', async () => {
     const control = new AbortController();
     const started = run(main(endless), { signal: control.signal, limits: { sliceMs: 1 } });
