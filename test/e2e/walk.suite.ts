@@ -232,6 +232,62 @@ export function walkSuite(title: string, options: PlatformOptions): void {
       expect(answers).toEqual([1, 2, 3].map((n) => ({ answer: `answer ${n}` })));
     });
 
+    it('carries an event of the largest size to a socket, an automation, a wait and the history', async () => {
+      const LARGEST = 100_000;
+      for (const automation of [
+        {
+          slug: 'see-huge',
+          name: 'See',
+          when: { events: ['huge.sent'] },
+          do: [{ set: { name: 'global.huge', value: '{{payload.text.length}}' } }],
+        },
+        { slug: 'huge-seen', name: 'Seen', when: { endpoint: true }, do: [], output: { length: '{{global.huge}}' } },
+        {
+          slug: 'wait-huge',
+          name: 'Wait',
+          when: { endpoint: true },
+          do: [{ wait: { oneOf: [{ event: 'huge.sent' }], timeout: 30, output: 'found' } }],
+          output: { size: '{{found.size}}' },
+        },
+      ])
+        await expectOk(owner.post(`/workspaces/${workspaceId}/automations`, automation));
+      await eventually(async () => expect((await owner.get(`/workspaces/${workspaceId}/webhooks/huge-seen`)).status).toBe(200));
+      const socket = await owner.events(workspaceId, { payloadQuery: [{ type: 'huge.sent' }] });
+      const live: number[] = [];
+      socket.on('huge.sent', (event) => live.push(event.size));
+      const send = async (type: string, length: number) =>
+        (await expectOk(owner.post(`/workspaces/${workspaceId}/events`, { events: [{ type, payload: { text: 'x'.repeat(length) } }] })))[0];
+      const { size } = await send('huge.size', 1);
+      const length = LARGEST - size + 1;
+      let isAnswered = false;
+      const waiting = expectOk(owner.post(`/workspaces/${workspaceId}/webhooks/wait-huge`, {})).finally(() => {
+        isAnswered = true;
+      });
+      try {
+        await eventually(
+          async () => {
+            expect((await send('huge.sent', length)).size).toBe(LARGEST);
+            return isAnswered;
+          },
+          { timeoutMs: 20_000, everyMs: 200 },
+        );
+
+        expect(await waiting).toEqual({ size: LARGEST });
+        await eventually(() => expect(live).toContain(LARGEST));
+        await eventually(async () => expect((await owner.get(`/workspaces/${workspaceId}/webhooks/huge-seen`)).body).toEqual({ length }));
+        await eventually(async () => {
+          const { body } = await owner.get(`/workspaces/${workspaceId}/events?types=huge.sent`);
+          expect(body.result.events[0].size).toBe(LARGEST);
+        });
+        const tooLarge = await owner.post(`/workspaces/${workspaceId}/events`, {
+          events: [{ type: 'huge.sent', payload: { text: 'x'.repeat(length + 1) } }],
+        });
+        expect(tooLarge.body).toMatchObject({ error: 'BrokerError', details: { reason: 'EventTooLarge', maxSize: LARGEST } });
+      } finally {
+        socket.close();
+      }
+    });
+
     it('keeps a stranger out of the workspace, its automations, its history and its live events', async () => {
       const stranger = await newUser(platform.url, 'stranger');
       const socket = await stranger.events(workspaceId, {});
