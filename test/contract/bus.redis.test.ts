@@ -37,11 +37,12 @@ if (redisAvailable()) {
   };
 
   /** Sends numbers until told to stop; a refused one is sent again. Answers those confirmed. */
-  function keepSending(node: OpenedBus, workspaces = 4) {
+  function keepSending(node: OpenedBus, first = 1) {
+    const workspaces = 4;
     const confirmed: number[] = [];
     let isOn = true;
     const done = (async () => {
-      for (let n = 1; isOn; n++) {
+      for (let n = first; isOn; n++) {
         for (let isSent = false; !isSent; )
           isSent = await emit(node, `w${n % workspaces}`, n).then(
             () => true,
@@ -131,6 +132,43 @@ if (redisAvailable()) {
         await Promise.all(nodes.splice(0).map((one) => one.close({ drainMs: 0 })));
       } finally {
         await proxy.close();
+      }
+    });
+
+    it('fails over to its replica: what the replica had is handled, and sends go on', async () => {
+      const [master, replica] = [await startRedis({ isolated: true }), await startRedis({ isolated: true })];
+      const proxy = await openTcpProxy(master.port);
+      const client = new Redis(replica.url);
+      try {
+        await client.replicaof('127.0.0.1', master.port);
+        await eventually(async () => (await client.info('replication')).includes('master_link_status:up'), { timeoutMs: 15_000 });
+        const node = await openNode(`redis://127.0.0.1:${proxy.port}/0`, 'failover');
+        const seen = new Set<number>();
+        await node.on('*', (event) => void seen.add(numberOf(event)), { group: 'g' });
+        const before = keepSending(node);
+        await eventually(() => before.confirmed.length > 50);
+        await before.stop();
+        const main = new Redis(master.url);
+        await emit(node, 'w', 1_000_000);
+        await main.wait(1, 5_000);
+        main.disconnect();
+
+        await master.kill();
+        proxy.retarget(replica.port);
+        // Read-only until it is promoted: refused, not lost.
+        const after = keepSending(node, 100_001);
+        await pause(300);
+        expect(after.confirmed).toEqual([]);
+        await client.replicaof('NO', 'ONE');
+
+        await eventually(() => after.confirmed.length > 30, { timeoutMs: 20_000 });
+        await after.stop();
+        await eventually(() => [...before.confirmed, ...after.confirmed, 1_000_000].every((n) => seen.has(n)), { timeoutMs: 20_000 });
+        await Promise.all(nodes.splice(0).map((one) => one.close({ drainMs: 0 })));
+      } finally {
+        client.disconnect();
+        await proxy.close();
+        await Promise.all([master.stop(), replica.stop()]);
       }
     });
 
@@ -260,6 +298,7 @@ if (redisAvailable()) {
         expect(await check()).toEqual([]);
       } finally {
         client.disconnect();
+        await server.kill(); // it refuses to end in order while it writes its first append-only file
         await server.stop();
       }
     });

@@ -10,15 +10,18 @@ export interface TcpProxy {
   /** Keeps connections open but passes nothing, as a network that loses every packet. */
   freeze(): void;
   heal(): void;
+  /** Drops every connection; new ones go to another port. */
+  retarget(port: number): void;
   close(): Promise<void>;
 }
 
 export async function openTcpProxy(targetPort: number): Promise<TcpProxy> {
   const sockets = new Set<Socket>();
+  let target = targetPort;
   let state: 'open' | 'cut' | 'frozen' = 'open';
   const server = createServer((client) => {
     if (state === 'cut') return client.destroy();
-    const upstream = connect(targetPort, '127.0.0.1');
+    const upstream = connect(target, '127.0.0.1');
     for (const [from, to] of [
       [client, upstream],
       [upstream, client],
@@ -50,6 +53,10 @@ export async function openTcpProxy(targetPort: number): Promise<TcpProxy> {
     heal() {
       if (state === 'frozen') drop(); // packets lost in between never come: peers must notice
       state = 'open';
+    },
+    retarget(port) {
+      target = port;
+      drop();
     },
     close() {
       drop();

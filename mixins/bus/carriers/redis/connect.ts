@@ -38,7 +38,7 @@ const OPTIONS: RedisOptions = {
   keepAlive: 10_000,
   retryStrategy: (times) => Math.min(100 * times, 3_000),
   // After a failover the old master refuses writes: connect again and send again.
-  reconnectOnError: (error) => (error.message.startsWith('READONLY') ? 2 : false),
+  reconnectOnError: (error) => (/\bREADONLY\b/.test(error.message) ? 2 : false),
 };
 
 /** `redis://`, `rediss://` or `redis+cluster://host:port,host:port`. */
