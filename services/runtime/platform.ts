@@ -72,6 +72,11 @@ export function createPlatform({ broker, auth, bus, cache, sessions, models, mod
       return id === request.identity.sessionId && request.identity.role ? { ...identity, role: request.identity.role } : identity;
     },
 
+    async sessionLifeMs(sessionId) {
+      const known = await sessions.find(sessionId);
+      return known ? known.expiresAt - Date.now() : undefined;
+    },
+
     async authorize(action, frame, request) {
       const subject = { runningWorkspaceId: request.workspaceId, slug: frame.automationSlug, authorizations: { action } };
       (await abilityOf(request.identity, request)).assert('execute', 'automations', subject);

@@ -40,6 +40,8 @@ import { MAX_WAIT_MS, type Wait, type Waits } from './waits.ts';
 /** What a run may ask of the platform beyond its own stores. */
 export interface PlatformCalls {
   identityOf(field: 'user.id' | 'session.id', value: string, request: RunRequest): Promise<RunIdentity>;
+  /** What is left of a known session, milliseconds. */
+  sessionLifeMs(sessionId: string): Promise<number | undefined>;
   authorize(action: string, frame: Frame, request: RunRequest): Promise<void>;
   mintToken(kind: 'delegated' | 'workspace', frame: Frame, request: RunRequest): Promise<{ jwt: string }>;
   apiKey(name: string, request: RunRequest): Promise<string>;
@@ -137,6 +139,14 @@ export function createWorld(options: WorldOptions): RunWorld {
     ...(frame.identity.sessionId ? { sessionId: frame.identity.sessionId } : {}),
     ...(request.run.socketId ? { socketId: String(request.run.socketId) } : {}),
   });
+
+  /** Data of a session live as long as the session; who has no account is his session, whose life is a setting. */
+  async function writer(context: string, frame: Frame): Promise<ContextOwner> {
+    const who = owner(frame);
+    if (context !== 'session' || !who.sessionId || who.sessionId === who.userId) return who;
+    const sessionTtlMs = await platform.sessionLifeMs(who.sessionId);
+    return sessionTtlMs === undefined ? who : { ...who, sessionTtlMs };
+  }
 
   async function emit(key: string, type: string, payload: JsonObject, frame: Frame, more: { target?: EventTarget; options?: JsonObject }) {
     const full = prefixed(frame.instance, type);
@@ -237,7 +247,13 @@ export function createWorld(options: WorldOptions): RunWorld {
       case 'context.read':
         return contexts.read(effect.contexts, owner(frame), now());
       case 'context.write':
-        return contexts.write(effect.context, effect.operations, owner(frame), `${effectRoot(request)}/${key}`, now());
+        return contexts.write(
+          effect.context,
+          effect.operations,
+          await writer(effect.context, frame),
+          `${effectRoot(request)}/${key}`,
+          now(),
+        );
       case 'config.write':
         return platform.configure(effect.operations, frame, request);
       case 'identity.switch':

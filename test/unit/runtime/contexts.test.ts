@@ -1,0 +1,73 @@
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { loadConfig } from '../../../mixins/shared/config.ts';
+import type { CacheDriver } from '../../../mixins/storage/cache/contract.ts';
+import { type ContextOwner, contextKey, createContexts } from '../../../services/runtime/contexts.ts';
+import { testCache } from '../../support/runtime-node.ts';
+
+const owner = (more: Partial<ContextOwner> = {}): ContextOwner => ({ workspaceId: 'w', correlationId: 'c', ...more });
+
+describe('contexts', () => {
+  let cache: Awaited<ReturnType<typeof testCache>>;
+  beforeEach(async () => {
+    cache = await testCache();
+  });
+  afterEach(() => cache.drop());
+  const contexts = (over: CacheDriver = cache) => createContexts(over, loadConfig({}));
+  const set = (path: string[], value: unknown, lifespanS?: number) => [
+    { type: 'replace' as const, path, value, ...(lifespanS ? { lifespanS } : {}) },
+  ];
+
+  it('belong to their workspace, user, session, socket and run, the nearest that is known', () => {
+    expect(contextKey('global', owner())).toBe('ctx:{w}:global');
+    expect(contextKey('user', owner())).toBeNull();
+    expect(contextKey('user', owner({ userId: 'u' }))).not.toBe(contextKey('user', owner({ userId: 'v' })));
+    expect(contextKey('session', owner({ userId: 'u', sessionId: 's' }))).toContain(':session:');
+    expect(contextKey('session', owner({ userId: 'u' }))).not.toBe(contextKey('session', owner()));
+    expect(contextKey('socket', owner({ sessionId: 's', socketId: 'k' }))).not.toBe(contextKey('socket', owner({ sessionId: 's' })));
+    expect(contextKey('run', owner({ correlationId: 'other' }))).not.toBe(contextKey('run', owner()));
+  });
+
+  it('live as long as what they belong to', async () => {
+    const lives: Record<string, number | undefined> = {};
+    const recorder = new Proxy(cache, {
+      get: (target, name) =>
+        name === 'apply'
+          ? (key: string, operations: never, options: { ttlMs?: number }) => {
+              lives[key.split(':')[2] as string] = options.ttlMs;
+              return target.apply(key, operations, options);
+            }
+          : Reflect.get(target, name),
+    });
+    const who = owner({ userId: 'u', sessionId: 's', sessionTtlMs: 123_456_789 });
+    for (const name of ['global', 'user', 'session', 'socket', 'run'] as const)
+      await contexts(recorder).write(name, set(['a'], 1), who, name, 0);
+
+    expect(lives).toEqual({ global: undefined, user: undefined, session: 123_456_789, socket: 21_600_000, run: 60_000 });
+    await contexts(recorder).write('session', set(['a'], 1), owner(), 'anonymous', 0);
+    expect(lives.session).toBe(3_600_000);
+  });
+
+  it('forget a path when its life is over, and show nothing of the book-keeping', async () => {
+    await contexts().write('global', [...set(['kept'], 1), ...set(['short'], 2, 10)], owner(), 'o', 1_000);
+
+    expect(await contexts().read(['global'], owner(), 10_999)).toEqual({ global: { kept: 1, short: 2 } });
+    expect(await contexts().read(['global'], owner(), 11_000)).toEqual({ global: { kept: 1 } });
+  });
+
+  it('change once for one operation, and refuse to grow without end', async () => {
+    const more = [{ type: 'increment' as const, path: ['n'], by: 1 }];
+    await contexts().write('global', more, owner(), 'same', 0);
+    await contexts().write('global', more, owner(), 'same', 0);
+
+    expect(await contexts().read(['global'], owner(), 0)).toEqual({ global: { n: 1 } });
+    await expect(contexts().write('user', set(['text'], 'x'.repeat(2_100_000)), owner({ userId: 'u' }), 'large', 0)).rejects.toMatchObject({
+      type: 'LimitExceededError',
+    });
+    expect(await contexts().read(['user'], owner({ userId: 'u' }), 0)).toEqual({ user: {} });
+  });
+
+  it('of somebody unknown are his for the run only', async () => {
+    expect(await contexts().write('user', set(['a', 'b'], 1), owner(), 'o', 0)).toEqual({ a: { b: 1 } });
+    expect(await contexts().read(['user'], owner(), 0)).toEqual({ user: {} });
+  });
+});
