@@ -221,10 +221,8 @@ export async function openRuntime(host: Host, { compile, interpret }: Engine): P
       await cache.delete(key);
       if (kept.length) await cache.append(key, kept, { ttlMs: 31 * 24 * 60 * MINUTE });
       const request = isChanged ? { ...held.record.request, again: (held.record.request.again ?? 0) + 1 } : held.record.request;
-      const changed = await store.change(held, {
+      const changed = await store.reopen(held, {
         request,
-        state: 'accepted',
-        attempts: 0,
         error: undefined,
         durationMs: undefined,
       } as unknown as Partial<RunRecord>);

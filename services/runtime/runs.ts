@@ -2,10 +2,12 @@
  * runs — what is known of a run outside the memory of its node: one record per run that must survive (or that failed), in the cache.
  * States and who moves between them: docs/decisions/030-crash-proof-runs.md.
  *
- * Keys: `run:{ws}:record:<id>` the record, its version is the fence between owners · `run:{ws}:index` ids by start, newest first ·
+ * Keys: `run:{ws}:record:<id>` the record, its version is the fence between owners · `run:{ws}:open` ids of runs that have not ended, newest
+ * first · `run:{ws}:ended|failed:<day>` those that ended on that day, as long as their records ·
  * `run:{ws}:correlation:<id>` runs of a correlation id · `runs:due` when somebody must look at a suspended or accepted run ·
  * `runs:of:<node>` runs a node has taken · `runs:nodes` last sign of life of each node.
  */
+import { LRUCache } from 'lru-cache';
 import { DAY } from '../../mixins/shared/clock.ts';
 import { isFault } from '../../mixins/shared/errors.ts';
 import type { JsonObject } from '../../mixins/shared/json.ts';
@@ -72,7 +74,8 @@ export const DUE_KEY = 'runs:due';
 export const NODES_KEY = 'runs:nodes';
 export const nodeRunsKey = (owner: string): string => `runs:of:${owner}`;
 const recordKey = (ws: string, id: string) => `run:{${ws}}:record:${id}`;
-const indexKey = (ws: string) => `run:{${ws}}:index`;
+const openKey = (ws: string) => `run:{${ws}}:open`;
+const endKey = (ws: string, kind: EndKind, day: number) => `run:{${ws}}:${kind}:${day}`;
 const correlationKey = (ws: string, correlationId: string) => `run:{${ws}}:correlation:${keyPart(correlationId)}`;
 const snapshotKey = (ws: string, revision: number) => `run:{${ws}}:model:${revision}`;
 
@@ -85,6 +88,14 @@ export const parseRef = (ref: string): [workspaceId: string, id: string] => [
 
 /** How long an ended run is remembered: against redelivery when it went well, for its owner when it did not. */
 const KEEP_MS: Record<string, number> = { done: DAY, cancelled: DAY, failed: 7 * DAY, dead: 7 * DAY };
+type EndKind = 'ended' | 'failed';
+const kindOf = (state: RunState): EndKind => (state === 'failed' || state === 'dead' ? 'failed' : 'ended');
+/** Days whose lists may still name a record. */
+const DAYS: Record<EndKind, number> = { ended: 2, failed: 8 };
+const dayOf = (at: number): number => Math.floor(at / DAY);
+
+/** Newest runs of each list that are looked at for those of one state. */
+const LOOKED_AT = 500;
 /** Life of a record of a run that has not ended: longer than any wait. */
 const OPEN_MS = 32 * DAY;
 
@@ -94,6 +105,26 @@ export interface Held {
 }
 
 export function createRunStore(cache: CacheDriver, now: () => number = Date.now) {
+  /** Lists that this process has given a life. */
+  const bounded = new LRUCache<string, true>({ max: 1000 });
+
+  /** Moves a run from the open ones to those that ended today. */
+  async function fileEnd({ workspaceId: ws, id, startedAt }: RunRecord, state: RunState): Promise<void> {
+    const kind = kindOf(state);
+    const key = endKey(ws, kind, dayOf(now()));
+    await Promise.all([cache.removeScored(openKey(ws), id), cache.addScored(key, id, -Date.parse(startedAt))]);
+    if (bounded.has(key)) return;
+    await cache.expire(key, DAYS[kind] * DAY);
+    bounded.set(key, true);
+  }
+
+  /** Lists in which runs of these states are found. */
+  function placesOf(ws: string, state: string | undefined): string[] {
+    const days = (kind: EndKind) => Array.from({ length: DAYS[kind] }, (_, n) => endKey(ws, kind, dayOf(now()) - n));
+    if (state === undefined) return [openKey(ws), ...days('ended'), ...days('failed')];
+    return FINAL_STATES.includes(state as RunState) ? days(kindOf(state as RunState)) : [openKey(ws)];
+  }
+
   const store = {
     async find(ws: string, id: string): Promise<Held | null> {
       const found = await cache.get<RunRecord>(recordKey(ws, id));
@@ -110,7 +141,7 @@ export function createRunStore(cache: CacheDriver, now: () => number = Date.now)
       try {
         const version = await cache.set(recordKey(ws, id), record, { ifVersion: 0, ttlMs: OPEN_MS });
         await Promise.all([
-          cache.addScored(indexKey(ws), id, -Date.parse(record.startedAt)),
+          cache.addScored(openKey(ws), id, -Date.parse(record.startedAt)),
           cache.addMembers(correlationKey(ws, record.correlationId), [id], { ttlMs: OPEN_MS }),
           ...(record.owner ? [cache.addMembers(nodeRunsKey(record.owner), [runRef(ws, id)], { ttlMs: OPEN_MS })] : []),
         ]);
@@ -149,6 +180,7 @@ export function createRunStore(cache: CacheDriver, now: () => number = Date.now)
       } as Partial<RunRecord>);
       if (!closed) return false;
       await Promise.all([
+        fileEnd(closed.record, state),
         cache.removeScored(DUE_KEY, runRef(ws, id)),
         cache.removeMembers(correlationKey(ws, held.record.correlationId), [id]),
         ...(owner ? [cache.removeMembers(nodeRunsKey(owner), [runRef(ws, id)])] : []),
@@ -172,13 +204,26 @@ export function createRunStore(cache: CacheDriver, now: () => number = Date.now)
       return claimed;
     },
 
-    /** Newest first. */
-    async list(ws: string, limit: number): Promise<RunRecord[]> {
-      const ids = (await cache.scoredUpTo(indexKey(ws), 0, Math.min(limit * 2, 2000))).map(({ member }) => member);
+    /** Makes an ended run an open one again. `null`: somebody else was faster. */
+    async reopen(held: Held, change: Partial<RunRecord>): Promise<Held | null> {
+      const { workspaceId: ws, id, startedAt } = held.record;
+      const opened = await store.change(held, { ...change, state: 'accepted', attempts: 0 });
+      if (opened) await cache.addScored(openKey(ws), id, -Date.parse(startedAt));
+      return opened;
+    },
+
+    /** Newest first; those of one state only when it is given. */
+    async list(ws: string, limit: number, state?: string): Promise<RunRecord[]> {
+      const places = placesOf(ws, state);
+      const lists = await Promise.all(places.map((place) => cache.scoredUpTo(place, 0, Math.max(limit, LOOKED_AT))));
+      const ids = [...new Set(lists.flatMap((list) => list.map(({ member }) => member)))];
       const records = await store.findMany(ws, ids);
       const gone = ids.filter((_, i) => records[i] === null);
-      await Promise.all(gone.map((id) => cache.removeScored(indexKey(ws), id)));
-      return records.filter((record) => record !== null).slice(0, limit);
+      await Promise.all(gone.map((id) => cache.removeScored(openKey(ws), id)));
+      return records
+        .filter((record) => record !== null && (state === undefined || record.state === state))
+        .sort((a, b) => ((a as RunRecord).startedAt < (b as RunRecord).startedAt ? 1 : -1))
+        .slice(0, limit) as RunRecord[];
     },
     ofCorrelation: (ws: string, correlationId: string): Promise<string[]> => cache.members(correlationKey(ws, correlationId)),
 

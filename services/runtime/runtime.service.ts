@@ -212,10 +212,11 @@ const runtime: ServiceSchema<object, any> = {
         const id = await this.runtime.models.idOf(ctx.params.workspaceId);
         await this.authorize(ctx, id, 'test', 'automations', { runningWorkspaceId: id });
         const limit = Math.min(Math.max(1, Number(ctx.params.query?.limit) || 50), MAX_LISTED);
-        const kept = (await this.runtime.store.list(id, MAX_LISTED)).map(summaryOf);
-        const active = await this.activeRuns(id);
-        const byId = new Map([...active, ...kept].map((run) => [run.id, run]));
         const wanted = ctx.params.query?.state;
+        const kept = (await this.runtime.store.list(id, limit, wanted)).map(summaryOf);
+        // Most runs at work have no record: their nodes know them.
+        const active = wanted === undefined || wanted === 'running' ? await this.activeRuns(id) : [];
+        const byId = new Map([...active, ...kept].map((run) => [run.id, run]));
         const runs = [...byId.values()]
           .filter((run) => !wanted || run.state === wanted)
           .sort((a, b) => (a.startedAt < b.startedAt ? 1 : -1))
