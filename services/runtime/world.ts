@@ -284,8 +284,6 @@ export function createWorld(options: WorldOptions): RunWorld {
         return sleep(effect.ms, control.signal);
       case 'executed': {
         const model = modelAt(frame.instance);
-        redactor.add(secretArguments(model, effect.report.slug, effect.report.payload));
-        if (model) redactor.add(model.secretTexts);
         // The run's clock stands still between effects; its owner wants to know how long it really took.
         const duration = Math.max(effect.report.duration, now() - Date.parse(effect.report.startedAt));
         return tell(events.executed(request, frame, model, { ...effect.report, duration }, key, redactor));
@@ -338,6 +336,12 @@ export function createWorld(options: WorldOptions): RunWorld {
     },
     get activeAt() {
       return activeAt;
+    },
+    entered({ instance, automationSlug }, payload) {
+      const model = modelAt(instance);
+      if (!model) return;
+      redactor.add(model.secretTexts);
+      redactor.add(secretArguments(model, automationSlug, payload));
     },
     now: () => time,
     random,

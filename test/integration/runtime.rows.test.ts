@@ -296,6 +296,23 @@ describe('what is told of a run', () => {
     expect(parent.payload).not.toHaveProperty('$http');
   });
 
+  it('#17 a secret argument is masked from the moment of the call, also in what the callee causes before it ends', async () => {
+    const id = await runtime.workspace({
+      it: { when: { endpoint: true }, do: [{ child: { key: '{{body.key}}', output: 'r' } }], output: '{{r}}' },
+      child: {
+        arguments: { key: { type: 'string', secret: true } },
+        do: [{ fetch: { url: 'http://127.0.0.1:9/?k={{key}}', output: 'r' } }],
+        output: '{{r.error}}',
+      },
+    });
+
+    await runtime.webhook(id, 'it', { key: 'row17-early' });
+
+    await eventually(() => expect(runtime.of(id, 'runtime.fetch.failed')).toHaveLength(1));
+    const payload = runtime.of(id, 'runtime.fetch.failed')[0]?.payload as any;
+    expect(payload.request.url).toBe('http://127.0.0.1:9/?k=REDACTED');
+  });
+
   it('#34 a secret that is short or holds quotes is never told, and the payload stays a payload', async () => {
     const id = await runtime.workspace(
       { it: { when: { endpoint: true }, output: { pin: '{{config.pin}}', text: 'it is {{config.odd}}.', n: 11, one: 'no 1 here' } } },

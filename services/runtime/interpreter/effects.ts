@@ -145,6 +145,8 @@ export const isLiveStream = (value: unknown): value is LiveStream =>
 export interface World {
   /** Performs, or answers from the journal. @throws a fault of the catalogue; RunCancelledError when the run was cancelled */
   perform(request: EffectRequest): Promise<unknown>;
+  /** An automation begins, before anything of it is done: its secrets and those of its arguments are known from now on. No effect. */
+  entered?(frame: Frame, payload: JsonObject): void;
   /** Milliseconds; frozen between effects, so that a replay computes the same. */
   now(): number;
   /** In [0, 1), from the run's seed. */

@@ -130,6 +130,7 @@ async function execute({
   // What the executed event shows: what was given, whatever the automation does to its variables.
   const reported = { ...payload };
   frame.keepAsGiven(reported);
+  run.world.entered?.(frame.place, payload);
   const report = (more: Partial<ExecutedReport>): ExecutedReport => ({
     slug: automation.slug,
     payload: reported,
