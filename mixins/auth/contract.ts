@@ -25,6 +25,8 @@ export interface Rule {
   reason?: string;
   priority?: number;
   role?: string | string[];
+  /** Where it is written, for people: `role owner`, `security.yml: authorizations.rules[2]`. */
+  origin?: string;
 }
 
 export type PermissionsMap = Record<string, { role?: string; policies?: Record<string, boolean> }>;
@@ -46,7 +48,10 @@ export interface WorkspaceAccess {
 export interface Explanation {
   allowed: boolean;
   reason: string;
+  /** The rule that decided, as it is for this caller. */
   rule?: Rule;
+  /** All rules about the action and the kind of object, strongest first; the first that matches decides. At most twenty. */
+  considered: { origin: string; effect: 'allows' | 'denies'; matches: boolean; conditions?: JsonObject }[];
 }
 
 /** What one identity may do in one workspace (or on the platform, without workspace). */

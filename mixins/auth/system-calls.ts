@@ -30,6 +30,7 @@ export const SYSTEM_CALLS: Readonly<Record<string, string[]>> = {
   // People with a shell on a node (scripts/console): whoever holds a node holds its keys anyway.
   console: [
     'operators.claims',
+    'security.explain',
     'runtime.triggers',
     'runtime.runs.list',
     'workspaces.access',

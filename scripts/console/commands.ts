@@ -4,6 +4,7 @@
  */
 import type { ServiceBroker } from 'moleculer';
 import { identityKeysOf } from '../../mixins/auth/auth.mixin.ts';
+import type { Explanation } from '../../mixins/auth/contract.ts';
 import type { Identity } from '../../mixins/auth/identity.ts';
 import { bus } from '../../mixins/bus/bus.mixin.ts';
 import type { BusMethods, Subscription } from '../../mixins/bus/contract.ts';
@@ -18,6 +19,9 @@ export interface ConsoleCommand {
   description: string;
   action(broker: ServiceBroker, params: Params): Promise<void>;
 }
+
+/** Answer of `security.explain`. */
+type Explained = Explanation & { role?: string };
 
 const CONSOLE = 'console';
 const MAX_SHOWN_CHARS = 400;
@@ -104,6 +108,17 @@ export function consoleCommands(print: Print = console.log): ConsoleCommand[] {
           following.delete(id);
           print(`${id} is not followed any more.`);
         }
+      },
+    },
+    {
+      command: 'explain <workspaceId> <action> <subject> [json]',
+      description: `Which rule decides: explain abc123 read pages '{"userId":"u1","id":"home"}' (without userId: about a visitor)`,
+      async action(broker, { workspaceId = '', action = '', subject = '', json }) {
+        const question = { ...(json === undefined ? {} : JSON.parse(json)), action, subject };
+        const answer = await call<Explained>(broker, 'security.explain', { workspaceId, body: question });
+        print(`${answer.allowed ? 'allowed' : 'denied'}${answer.role ? ` (role ${answer.role})` : ''}: ${answer.reason}`);
+        for (const { origin, effect, matches, conditions } of answer.considered)
+          print(`  ${matches ? '>' : ' '} ${effect} ${origin}${conditions ? ` when ${shortened(conditions)}` : ''}`);
       },
     },
     {

@@ -13,6 +13,7 @@ import { createApiKey, findApiKey, shownApiKey } from './api-keys.ts';
 import { assignableRoles, checkedRules, checkedSecurity } from './dsul/security-file.ts';
 import { type Call, editing, etagOf, type Self } from './editing.mixin.ts';
 import { assertGivesOwnRules, assertSecurityWithinRights } from './escalation.ts';
+import { type ExplainAnswer, explainAccess } from './explain.ts';
 import { all } from './models.ts';
 import type { ApiKeyRow } from './store/rows.ts';
 
@@ -67,6 +68,16 @@ const security: ServiceSchema<any, any> = {
         const row = await this.allowed(ctx, ctx.params.workspaceId, 'read');
         await this.authorize(ctx, row.id, 'manage_permissions', 'workspaces', row);
         return assignableRoles((await this.store.current(row.id)).snapshot.security);
+      },
+    },
+
+    /** POST /workspaces/:workspaceId/security/explain `{ action, subject, userId?, apiKey?, id?, object? }`: which rule decides, and where it is written. */
+    explain: {
+      visibility: 'published',
+      identity: 'required',
+      params: { workspaceId: 'string' },
+      async handler(this: Self, ctx: Call): Promise<ExplainAnswer> {
+        return explainAccess(this, ctx, await this.allowed(ctx, ctx.params.workspaceId, 'manage_permissions'), ctx.params.body);
       },
     },
 

@@ -63,6 +63,15 @@ describe('the console', () => {
     await shows(/ObjectNotFoundError: Nobody has the e-mail address nobody@example\.org/);
   });
 
+  it('tells which rule lets somebody do something', async () => {
+    type(`explain slug:hello-world read workspaces`);
+    await shows(/denied: No rule allows 'read' on workspaces\.|denied: /);
+    shown = '';
+    type(`explain slug:hello-world execute automations '{"id":"hello"}'`);
+    await shows(/allowed: Allowed by the platform, for everybody/);
+    await shows(/> allows the platform, for everybody when \{"authorizations\.action":null\}/);
+  });
+
   it('shows what starts what', async () => {
     type('triggers slug:hello-world');
 

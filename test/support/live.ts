@@ -82,7 +82,7 @@ function abilityOf(
       : action !== 'create' || !String((object as PrismeEvent).type).startsWith('forbidden');
   return {
     can,
-    explain: (action, subject, object) => ({ allowed: can(action, subject, object), reason: 'No rule allows it.' }),
+    explain: (action, subject, object) => ({ allowed: can(action, subject, object), reason: 'No rule allows it.', considered: [] }),
     assert(action, subject, object) {
       if (!can(action, subject, object)) throw fault('ForbiddenError', { data: { action, subjectType: subject } });
     },

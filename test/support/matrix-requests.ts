@@ -221,6 +221,7 @@ export const REQUESTS: Record<string, Make> = {
     return { path, body: await expectOk(owner.get(path)) };
   },
   'GET /workspaces/:workspaceId/security/roles': at('WS/security/roles'),
+  'POST /workspaces/:workspaceId/security/explain': at('WS/security/explain', { action: 'read', subject: 'workspaces' }),
   'GET /workspaces/:workspaceId/security/secrets': at('WS/security/secrets'),
   'PATCH /workspaces/:workspaceId/security/secrets': at('WS/security/secrets', { token: { value: 'kept-secret' } }),
   'PUT /workspaces/:workspaceId/security/secrets': at('WS/security/secrets', { token: { value: 'kept-secret' } }),

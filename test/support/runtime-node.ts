@@ -110,7 +110,7 @@ export async function startNode(stores: Stores, automations: Record<string, Auto
       abilityFor: async () => ({
         can: () => true,
         assert() {},
-        explain: () => ({ allowed: true, reason: '' }),
+        explain: () => ({ allowed: true, reason: '', considered: [] }),
         covers: () => false,
         condition: () => null,
         query: () => null,

@@ -15,6 +15,8 @@ import { ALWAYS, compileConditions, NEVER, type Test, toCondition } from './cond
 import { fillRule, type Variables } from './placeholders.ts';
 import { PLATFORM_PRIORITY } from './rules.ts';
 
+const MAX_CONSIDERED = 20;
+
 const constraints = ({ subject, conditions }: Rule): number =>
   (subject === 'all' ? 0 : 1) + (conditions ? Object.keys(conditions).length : 0);
 
@@ -83,14 +85,23 @@ export function createAbility(rules: Rule[], variables: Variables, role?: string
 
     explain(action, subject, object): Explanation {
       const decision = deciding(action, subject, object);
-      if (!decision) return { allowed: false, reason: `No rule allows '${action}' on ${subject}.` };
+      const considered = relevant(action, subject)
+        .slice(0, MAX_CONSIDERED)
+        .map((rule): Explanation['considered'][number] => ({
+          origin: sources.get(rule.origin)?.origin ?? 'rule',
+          effect: rule.inverted ? 'denies' : 'allows',
+          matches: object === undefined ? !rule.conditions : rule.matchesConditions(object as never),
+          ...(rule.conditions ? { conditions: rule.conditions as JsonObject } : {}),
+        }));
+      if (!decision) return { allowed: false, reason: `No rule allows '${action}' on ${subject}.`, considered };
       const { rule, inverted } = decision;
       return {
         allowed: !inverted,
         reason:
           rule?.reason ??
-          `${inverted ? 'Denied' : 'Allowed'} by a rule for '${[rule?.action].flat().join(', ')}' on ${[rule?.subject].flat().join(', ')}.`,
+          `${inverted ? 'Denied' : 'Allowed'} by ${rule?.origin ?? 'a rule'} for '${[rule?.action].flat().join(', ')}' on ${[rule?.subject].flat().join(', ')}.`,
         ...(rule ? { rule } : {}),
+        considered,
       };
     },
 

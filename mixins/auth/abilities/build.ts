@@ -15,6 +15,13 @@ export interface BuildOptions {
   topics?: string[];
 }
 
+const from = (origin: string, rules: Rule[]): Rule[] => rules.map((rule) => (rule.origin ? rule : { ...rule, origin }));
+
+/** The same for every caller. */
+const FOR_EVERYONE = from('the platform, for everybody', EVERYONE);
+const FOR_SIGNED_IN = from('the platform, for accounts', SIGNED_IN);
+const FOR_SUPER_ADMINS = from('the platform, for super admins', SUPER_ADMIN);
+
 /** What sign-in providers say of the caller. Our own accounts choose their address: one that was not proven says nothing. */
 function provenData({ authData, emailVerified }: Caller): JsonObject | undefined {
   const own = authData?.prismeai;
@@ -39,8 +46,8 @@ function inside(access: WorkspaceAccess, caller: Caller, userId: string | undefi
   const custom = new Map(access.roles.map((role) => [role.name, role]));
   const rulesOf = (role: string): Rule[] => {
     const own = custom.get(role)?.rules;
-    if (role === 'owner') return OWNER(id);
-    if (role === 'editor') return [...(own ?? EDITOR(id)), ...EDITOR_RUNS(id)];
+    if (role === 'owner') return from('the role owner', OWNER(id));
+    if (role === 'editor') return from('the role editor', [...(own ?? EDITOR(id)), ...EDITOR_RUNS(id)]);
     return own ?? [];
   };
   const entry = userId !== undefined && Object.hasOwn(access.permissions, userId) ? access.permissions[userId] : undefined;
@@ -52,12 +59,12 @@ function inside(access: WorkspaceAccess, caller: Caller, userId: string | undefi
   if (caller.role === undefined) for (const { name, auth } of access.roles) if (isBound(auth, provenData(caller))) roles.add(name);
   const [role] = roles;
   const rules = [...(custom.get('default')?.rules ?? []), ...[...roles].flatMap(rulesOf)];
-  if (role) rules.push(...sharedWithRole(role, id));
+  if (role) rules.push(...from(`a share with the role ${role}`, sharedWithRole(role, id)));
   if (caller.apiKeyHash) {
     const key = access.apiKeys.find(({ hash }) => hash === caller.apiKeyHash);
     // The only credential, and it is worth nothing here: say so rather than treat its holder as anybody.
     if (!key && caller.via === 'apiKey') throw fault('InvalidAPIKey');
-    if (key) rules.push(...key.rules);
+    if (key) rules.push(...from(`the API key '${key.name}'`, key.rules));
   }
   return { rules, ...(role ? { role } : {}) };
 }
@@ -82,11 +89,12 @@ export function buildAbility(caller: Caller, { access, topics }: BuildOptions = 
   const known = access ? inside(access, isAway ? { ...caller, authData: undefined } : caller, userId) : { rules: [] };
   const roles = [...STATIC_ROLES, ...(access?.roles.map(({ name }) => name) ?? [])].filter((name) => name !== 'default');
   const rules = [
-    ...EVERYONE,
-    ...(userId && kind === 'user' ? SIGNED_IN : []),
-    ...sharing([...(userId ? [userId] : []), '*'], roles),
+    ...FOR_EVERYONE,
+    ...(userId && kind === 'user' ? FOR_SIGNED_IN : []),
+    ...(userId ? from('a share with this user', sharing([userId], roles)) : []),
+    ...from('a share with everybody', sharing(['*'], roles)),
     ...known.rules,
-    ...(caller.role === 'superadmin' && kind !== 'delegated' ? SUPER_ADMIN : []),
+    ...(caller.role === 'superadmin' && kind !== 'delegated' ? FOR_SUPER_ADMINS : []),
   ];
   return createAbility(rules, variables, known.role);
 }

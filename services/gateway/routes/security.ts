@@ -9,6 +9,13 @@ export const security: Route[] = [
   { method: 'GET', path: base, action: 'security.get', auth: 'apiKey', summary: 'Roles and rules of a workspace.' },
   { method: 'PUT', path: base, action: 'security.update', auth: 'apiKey', summary: 'Replaces roles and rules.' },
   { method: 'GET', path: `${base}/roles`, action: 'security.roles', auth: 'apiKey', summary: 'Roles collaborators may be given.' },
+  {
+    method: 'POST',
+    path: `${base}/explain`,
+    action: 'security.explain',
+    auth: 'apiKey',
+    summary: 'Which rule lets somebody do something, or keeps him from it.',
+  },
   { method: 'GET', path: `${base}/secrets`, action: 'secrets.list', auth: 'apiKey', summary: 'Secrets the caller may read.' },
   { method: 'PATCH', path: `${base}/secrets`, action: 'secrets.patch', auth: 'apiKey', summary: 'Creates or changes secrets.' },
   { method: 'PUT', path: `${base}/secrets`, action: 'secrets.put', auth: 'apiKey', summary: 'Replaces the secrets.' },

@@ -193,7 +193,8 @@ export function rolesOf(security: JsonObject, workspaceId: string): WorkspaceAcc
   const byRole = new Map<string, Rule[]>();
   for (const [index, rule] of rules.entries()) {
     if (!isPlainObject(rule)) continue;
-    const scoped = scopedRules([rule], workspaceId, 100 + index);
+    const origin = `security.yml: authorizations.rules[${index}]`;
+    const scoped = scopedRules([rule], workspaceId, 100 + index).map((one) => ({ ...one, origin }));
     for (const role of list(rule.role).length > 0 ? list(rule.role) : ['default'])
       byRole.set(role, [...(byRole.get(role) ?? []), ...scoped]);
   }

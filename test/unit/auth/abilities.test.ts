@@ -60,7 +60,11 @@ describe('the order of rules', () => {
       reason: 'Not on Sundays.',
       rule: { inverted: true },
     });
-    expect(ability.explain('delete', 'pages', { a: 1 })).toEqual({ allowed: false, reason: "No rule allows 'delete' on pages." });
+    expect(ability.explain('delete', 'pages', { a: 1 })).toEqual({
+      allowed: false,
+      reason: "No rule allows 'delete' on pages.",
+      considered: [],
+    });
     expect(() => ability.assert('read', 'pages', { a: 1, id: 'p' })).toThrow(
       expect.objectContaining({
         type: 'ForbiddenError',
