@@ -1,5 +1,5 @@
 /**
- * versions — owns the published versions of a workspace: publish, list, compare, restore, duplicate, delete.
+ * versions — owns the published versions of a workspace: publish, list, compare, restore, duplicate, delete; and what the last changes replaced.
  *
  * State   `versions` of the workspace's row; folders `workspaces/<id>/versions/<name>/`, never changed once written.
  * Emits   `workspaces.versions.published|deleted|rollback|progress`, `workspaces.imported` (restore, pull), `workspaces.duplicated`.
@@ -17,9 +17,11 @@ import { shownIndex } from './git/credentials.ts';
 import { pull } from './git/pull.ts';
 import { push } from './git/push.ts';
 import { endSessionLocks } from './git/session.ts';
+import { paging } from './listing.ts';
 import { inTime, type Processing } from './patience.ts';
 import { compareSnapshots, type ObjectChange } from './semantic-diff.ts';
 import type { Draft } from './store/draft.ts';
+import { type HistoryChange, type HistoryEntry, historyEntry, historyOf } from './store/history.ts';
 import type { VersionRow } from './store/rows.ts';
 import type { Snapshot } from './store/snapshot.ts';
 import { filesOfVersion } from './version-files.ts';
@@ -131,6 +133,40 @@ const versions: ServiceSchema<any, any> = {
           to,
           changes: compareSnapshots(shown(await this.store.version(row.id, from)), shown(await this.store.version(row.id, to))),
         };
+      },
+    },
+
+    /** GET /workspaces/:workspaceId/history `?type&slug&limit`: the last changes, newest first: who changed what, and when. */
+    history: {
+      visibility: 'published',
+      identity: 'required',
+      params: { workspaceId: 'string' },
+      async handler(this: Self, ctx: Call<{ workspaceId: string; query?: Record<string, any> }>): Promise<HistoryEntry[]> {
+        const { id } = await this.allowed(ctx, ctx.params.workspaceId, 'read');
+        const { type, slug, ...query } = ctx.params.query ?? {};
+        const wanted = (change: HistoryChange) => (!type || change.type === type) && (slug === undefined || change.slug === slug);
+        const entries = await historyOf(this.store.files, id, paging(query).limit, wanted);
+        return entries.map((entry) => ({ ...entry, changes: entry.changes.map(({ before: _before, ...change }) => change) }));
+      },
+    },
+
+    /** GET /workspaces/:workspaceId/history/:revision: what that change replaced or removed. @throws ObjectNotFoundError */
+    historyAt: {
+      visibility: 'published',
+      identity: 'required',
+      params: { workspaceId: 'string', revision: 'string' },
+      async handler(this: Self, ctx: Call<{ workspaceId: string; revision: string }>): Promise<HistoryEntry> {
+        const { id } = await this.allowed(ctx, ctx.params.workspaceId, 'read');
+        const { revision } = ctx.params;
+        const entry = /^\d{1,10}$/.test(revision) ? await historyEntry(this.store.files, id, Number(revision)) : null;
+        if (!entry)
+          throw fault('ObjectNotFoundError', {
+            message: `Nothing is kept of a revision '${revision.slice(0, 20)}'.`,
+            data: { subjectType: 'revisions', id: revision.slice(0, 20) },
+          });
+        const shownBefore = (change: HistoryChange): HistoryChange =>
+          change.type === 'index' && change.before ? { ...change, before: shownIndex(change.before) } : change;
+        return { ...entry, changes: entry.changes.map(shownBefore) };
       },
     },
 

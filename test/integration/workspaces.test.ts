@@ -276,6 +276,38 @@ describe('automations', () => {
     );
   });
 
+  it('are found again after they were overwritten, renamed or deleted', async () => {
+    await ada.call('automations.create', { workspaceId, body: { slug: 'a', name: 'A', do: [], output: 'first' } });
+    await ada.call('automations.update', { workspaceId, slug: 'a', body: { output: 'second' } });
+    await ada.call('automations.update', { workspaceId, slug: 'a', body: { slug: 'b' } });
+    await ada.call('automations.remove', { workspaceId, slug: 'b' });
+    await ada.call('workspaces.update', { workspaceId, body: { description: 'Later' } });
+
+    const history = await ada.call('versions.history', { workspaceId, query: { type: 'automations' } });
+    expect(history.map(({ revision, by, changes }: any) => [revision, by, changes])).toEqual([
+      [5, 'ada', [{ type: 'automations', slug: 'b', change: 'deleted' }]],
+      [
+        4,
+        'ada',
+        [
+          { type: 'automations', slug: 'a', change: 'deleted' },
+          { type: 'automations', slug: 'b', change: 'created' },
+        ],
+      ],
+      [3, 'ada', [{ type: 'automations', slug: 'a', change: 'updated' }]],
+      [2, 'ada', [{ type: 'automations', slug: 'a', change: 'created' }]],
+    ]);
+    const former = async (revision: string) => (await ada.call('versions.historyAt', { workspaceId, revision })).changes[0].before;
+    expect(await former('3')).toMatchObject({ name: 'A', output: 'first' });
+    expect(await former('5')).toMatchObject({ slug: 'b', output: 'second' });
+    expect(await former('6')).toMatchObject({ description: 'First' });
+    expect(await ada.call('versions.history', { workspaceId, query: { slug: 'b', limit: '1' } })).toHaveLength(1);
+    for (const revision of ['1', '99', 'x', '../../x'])
+      expect(await faultOf(ada.call('versions.historyAt', { workspaceId, revision }))).toBe('ObjectNotFoundError');
+    expect(await faultOf(ben.call('versions.history', { workspaceId }))).toBe('ForbiddenError');
+    expect(await faultOf(ben.call('versions.historyAt', { workspaceId, revision: '3' }))).toBe('ForbiddenError');
+  });
+
   it('survive fifty editors at once', async () => {
     await Promise.all(
       Array.from({ length: 50 }, (_, n) =>

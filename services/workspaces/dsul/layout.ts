@@ -5,6 +5,7 @@
  *     index.yml · security.yml · .meta.json (who changed what and when; ours) · automations|pages|imports/<slug>.yml
  *   workspaces/<id>/versions/<name>/           a published version: an immutable copy
  *   workspaces/<id>/journal/<ulid>.json        a change between its commit and its last file (store/journal.ts)
+ *   workspaces/<id>/history/<revision>.json    what a change replaced or removed, for the last 100 (store/history.ts)
  *   apps/<slug>/versions/{current,<name>}/     published apps, same layout
  *
  * All of it in the area `models` of the file store; uploaded files are `<id>/<fileId>.<name>` in the area `uploads`.

@@ -59,6 +59,7 @@ export interface DraftResult {
   /** Path below the version folder → new value (text when given), or null to remove. */
   files: Map<string, { value: JsonObject; text?: string } | null>;
   snapshot: Snapshot;
+  before: Snapshot;
   rowFields: Partial<WorkspaceRow>;
   steps: Step[];
   events: OutEvent[];
@@ -163,6 +164,7 @@ export function openDraft(row: WorkspaceRow, before: Snapshot, author: Author, n
     finish: () => ({
       files,
       snapshot: next,
+      before,
       rowFields,
       steps,
       events,

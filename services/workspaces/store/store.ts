@@ -25,6 +25,7 @@ import { CURRENT, journalKey, META_FILE, versionFolder, workspaceFolder } from '
 import { editYaml, writeYaml } from '../dsul/yaml.ts';
 import { adoptedRow } from './adopt.ts';
 import { type Author, type Draft, type DraftResult, type OutEvent, openDraft } from './draft.ts';
+import { historySteps } from './history.ts';
 import { type Lease, leases } from './lease.ts';
 import type { WorkspaceRow } from './rows.ts';
 import { emptySnapshot, readFolder, type Snapshot } from './snapshot.ts';
@@ -230,7 +231,10 @@ export function openStore(options: StoreOptions): Store {
   ): Promise<void> {
     const { snapshot } = done;
     const id = ulid(now());
-    const steps = removesWorkspace ? [] : await fileSteps(workspaceId, done, row.revision > 0);
+    const at = new Date(now()).toISOString();
+    const steps = removesWorkspace
+      ? []
+      : [...(await fileSteps(workspaceId, done, row.revision > 0)), ...historySteps(workspaceId, done.before, done, author, at)];
     const events = done.events.map((event) => ({
       ...event,
       id: ulid(now()),
@@ -253,7 +257,7 @@ export function openStore(options: StoreOptions): Store {
 
     const key = journalKey(workspaceId, id);
     await files.write(key, text, { contentType: 'application/json' });
-    const stamp = { updatedAt: new Date(now()).toISOString(), ...(author.userId ? { updatedBy: author.userId } : {}) };
+    const stamp = { updatedAt: at, ...(author.userId ? { updatedBy: author.userId } : {}) };
     const fields: Record<string, unknown> = { ...stamp, dirty: true, ...done.rowFields, revision: snapshot.revision, journal: key };
     try {
       lease.assertHeld();

@@ -2,6 +2,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { fault } from '../../../mixins/shared/errors.ts';
+import { historyOf } from '../../../services/workspaces/store/history.ts';
 import { ADA, newRow, type TestStore, testStore } from '../../support/workspace-store.ts';
 
 const HELLO = { name: 'Hello', do: [{ emit: { event: 'hello' } }] };
@@ -64,6 +65,17 @@ describe('the store of workspaces', () => {
     const { snapshot, row } = await t.store.current('w1');
     expect(Object.keys(snapshot.automations)).toHaveLength(50);
     expect(row.revision).toBe(51);
+  });
+
+  it('keeps what the last hundred changes replaced, and no more', async () => {
+    for (let n = 0; n < 105; n++) await put('a', { ...HELLO, n });
+    const kept: string[] = [];
+    for await (const { key } of t.store.files.list('workspaces/w1/history')) kept.push(key);
+
+    expect(kept).toHaveLength(100);
+    const [newest] = await historyOf(t.store.files, 'w1', 1, () => true);
+    expect(newest).toMatchObject({ by: 'u_ada', changes: [{ type: 'automations', slug: 'a', change: 'updated' }] });
+    expect((await t.store.current('w1')).row.revision).toBe(newest?.revision);
   });
 
   it('lets two processes edit one workspace, losing nothing', async () => {
