@@ -123,14 +123,21 @@ export class Parser {
     return null;
   }
 
+  /** A tree of a chain is as deep as the chain is long: it must fit the stack wherever it is evaluated. */
+  private assertChain(links: number): void {
+    const { maxChain } = this.limits;
+    if (links > maxChain) this.fail(`More than ${maxChain} operators or fields one after the other.`, undefined, 'LimitExceededError');
+  }
+
   private climb(minimum: number, state: { sawAnd: number; mixedAt: number }): Node {
     const start = this.at;
     let left = this.operand();
-    for (;;) {
+    for (let links = 1; ; ) {
       const found = this.peekOperator();
       if (!found || found.level < minimum) return left;
       const operatorAt = this.at;
       this.at = found.end;
+      if (found.operator !== 'and' && found.operator !== 'or') this.assertChain(links++);
       if (found.operator === 'exists' || found.operator === 'not exists') {
         left = this.node(start, { type: 'exists', operand: left, isNegated: found.operator === 'not exists' } as Omit<Node, 'range'>);
         continue;
@@ -205,7 +212,7 @@ export class Parser {
 
   private postfix(start: number): Node {
     let node = this.primary();
-    for (;;) {
+    for (let links = 1; ; this.assertChain(links++)) {
       const code = this.text[this.at];
       if (code === '.' && isWord(this.text.charCodeAt(this.at + 1))) {
         this.at++;

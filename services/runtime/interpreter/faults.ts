@@ -19,9 +19,15 @@ export function fromExpressionError(error: ExpressionError): Fault {
   });
 }
 
+/** The engine itself gave up: a value nested too deeply for the stack, or a text longer than it can hold. */
+const isTooMuch = (error: unknown): boolean => (error as { name?: unknown } | null)?.name === 'RangeError';
+
+const tooMuch = (cause: unknown): Fault =>
+  fault('LimitExceededError', { message: 'A value is nested too deeply, or is too large.', cause });
+
 /** Adds where it happened, once: the innermost place wins. */
 export function located(error: unknown, path: string, frame: Frame): unknown {
-  const found = error instanceof ExpressionError ? fromExpressionError(error) : error;
+  const found = error instanceof ExpressionError ? fromExpressionError(error) : isTooMuch(error) ? tooMuch(error) : error;
   if (isFault(found)) {
     const data = (found.data ?? {}) as Record<string, unknown>;
     if (data.place === undefined) found.data = { ...data, place: frame.model.instance ? `${frame.model.instance}:${path}` : path };

@@ -1,5 +1,5 @@
 /** json */
-import { defineFunction, refuse } from '../function.ts';
+import { defineFunction, limitReached, refuse } from '../function.ts';
 import { isHostile } from '../values.ts';
 
 /** Own data only: names that reach a prototype are left out. */
@@ -20,7 +20,8 @@ export const json = defineFunction({
     env.charge(1 + Math.floor(value.length / 100));
     try {
       return JSON.parse(value, harmless);
-    } catch {
+    } catch (error) {
+      if ((error as Error).name === 'RangeError') limitReached('This JSON is nested too deeply.');
       return refuse(json, 'Invalid JSON syntax');
     }
   },
