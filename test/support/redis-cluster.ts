@@ -6,11 +6,17 @@ import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { eventually } from './eventually.ts';
 import { freePort } from './redis.ts';
+import { openTcpProxy, type TcpProxy } from './tcp-proxy.ts';
 
-export async function startRedisCluster(): Promise<{ url: string; stop(): Promise<void> }> {
+/** @param isProxied clients reach it only through `proxy` */
+export async function startRedisCluster({
+  isProxied = false,
+} = {}): Promise<{ url: string; port: number; proxy?: TcpProxy; stop(): Promise<void> }> {
   // The cluster bus listens on the port plus 10000.
   let port = await freePort();
   while (port > 55_000) port = await freePort();
+  const proxy = isProxied ? await openTcpProxy(port) : undefined;
+  const announced = proxy?.port ?? port;
   const dir = mkdtempSync(join(tmpdir(), 'prisme-cluster-'));
   const child = spawn(
     'redis-server',
@@ -29,6 +35,8 @@ export async function startRedisCluster(): Promise<{ url: string; stop(): Promis
       'yes',
       '--cluster-announce-ip',
       '127.0.0.1',
+      '--cluster-announce-port',
+      String(announced),
     ],
     { stdio: 'ignore' },
   );
@@ -38,14 +46,18 @@ export async function startRedisCluster(): Promise<{ url: string; stop(): Promis
   await eventually(async () => String(await client.call('CLUSTER', 'INFO')).includes('cluster_state:ok'));
   client.disconnect();
   return {
-    url: `redis+cluster://127.0.0.1:${port}`,
-    stop: () =>
-      new Promise((resolve) => {
+    url: `redis+cluster://127.0.0.1:${announced}`,
+    port,
+    proxy,
+    stop: async () => {
+      await proxy?.close();
+      await new Promise<void>((resolve) => {
         child.once('exit', () => {
           rmSync(dir, { recursive: true, force: true });
           resolve();
         });
         child.kill('SIGTERM');
-      }),
+      });
+    },
   };
 }

@@ -10,6 +10,8 @@ export interface TcpProxy {
   /** Keeps connections open but passes nothing, as a network that loses every packet. */
   freeze(): void;
   heal(): void;
+  /** What is connected passes nothing any more and is not told, as behind a firewall that has forgotten it; new connections work. */
+  strand(): void;
   /** Drops every connection; new ones go to another port. */
   retarget(port: number): void;
   close(): Promise<void>;
@@ -17,6 +19,7 @@ export interface TcpProxy {
 
 export async function openTcpProxy(targetPort: number): Promise<TcpProxy> {
   const sockets = new Set<Socket>();
+  let stranded = new WeakSet<Socket>();
   let target = targetPort;
   let state: 'open' | 'cut' | 'frozen' = 'open';
   const server = createServer((client) => {
@@ -28,7 +31,7 @@ export async function openTcpProxy(targetPort: number): Promise<TcpProxy> {
     ] as const) {
       sockets.add(from);
       from.on('data', (data) => {
-        if (state === 'open') to.write(data);
+        if (state === 'open' && !stranded.has(from)) to.write(data);
       });
       from.on('error', () => {});
       from.on('close', () => {
@@ -53,6 +56,9 @@ export async function openTcpProxy(targetPort: number): Promise<TcpProxy> {
     heal() {
       if (state === 'frozen') drop(); // packets lost in between never come: peers must notice
       state = 'open';
+    },
+    strand() {
+      stranded = new WeakSet(sockets);
     },
     retarget(port) {
       target = port;

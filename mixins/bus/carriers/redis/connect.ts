@@ -87,7 +87,7 @@ export async function connect(url: string, logger: Logger): Promise<{ client: Cl
   } finally {
     clearTimeout(timer);
   }
-  if (!isCluster) watch(client);
+  watch(client, isCluster);
   return {
     client,
     isCluster,
@@ -99,27 +99,24 @@ export async function connect(url: string, logger: Logger): Promise<{ client: Cl
   };
 }
 
-/** Connects again when the peer went silent, which TCP alone notices after minutes. */
-function watch(client: Client): void {
-  let askedAt = 0;
+/** Connects again when a peer went silent, which TCP alone notices after minutes. A node of a cluster is left: the cluster finds it, or another, again. */
+function watch(client: Client, isCluster: boolean): void {
+  const askedAt = new WeakMap<object, number>();
+  const look = (peer: Redis) => {
+    if (peer.status !== 'ready') return;
+    const since = askedAt.get(peer);
+    if (since === undefined) {
+      askedAt.set(peer, performance.now());
+      const answered = () => void askedAt.delete(peer);
+      peer.ping().then(answered, answered);
+    } else if (performance.now() - since > SILENCE_MS) {
+      askedAt.delete(peer);
+      peer.disconnect(!isCluster);
+    }
+  };
   const timer = setInterval(() => {
     if (client.status === 'end') return clearInterval(timer);
-    if (client.status !== 'ready') return;
-    const now = performance.now();
-    if (askedAt && now - askedAt > SILENCE_MS) {
-      askedAt = 0;
-      client.disconnect(true);
-    } else if (!askedAt) {
-      askedAt = now;
-      client.ping().then(
-        () => {
-          askedAt = 0;
-        },
-        () => {
-          askedAt = 0;
-        },
-      );
-    }
+    for (const peer of isCluster ? (client as unknown as Cluster).nodes('all') : [client]) look(peer);
   }, PING_MS).unref();
 }
 
