@@ -14,14 +14,14 @@ import { fault, isFault } from '../../mixins/shared/errors.ts';
 import { EMIT_TOPIC, type PrismeEvent } from '../../mixins/shared/event.ts';
 import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
 import type { Execution } from './execution.ts';
-import type { RunIdentity, TriggerInfo } from './interpreter/index.ts';
+import { type Consideration, type createExplanations, failureOf } from './explanations.ts';
+import type { RunIdentity } from './interpreter/index.ts';
 import { keyPart } from './key-part.ts';
-import type { LoadedWorkspace, Models } from './models.ts';
+import type { Models } from './models.ts';
 import type { RunStore } from './runs.ts';
 import type { Schedules } from './schedules.ts';
 import { SESSION_EVENTS, type Sessions } from './sessions.ts';
-import { type Consideration, type createExplanations, eventRequest, instanceConcerned, LISTENABLE } from './starts.ts';
-import { automationAt, eventMatches, type Match } from './triggers.ts';
+import { eventRequest, LISTENABLE, startsOf } from './starts.ts';
 import type { Waits } from './waits.ts';
 
 export interface ConsumersOptions {
@@ -80,28 +80,6 @@ export async function startConsumers(options: ConsumersOptions): Promise<Subscri
     return role ? { ...identity, role } : identity;
   }
 
-  /** Automations an event starts, with what each is told about its trigger. */
-  function startsOf(workspace: LoadedWorkspace, event: PrismeEvent): { match: Match; trigger: TriggerInfo }[] {
-    const starts = eventMatches(workspace.root, event.type, instanceConcerned(event)).map((match) => ({
-      match,
-      trigger: { type: 'event', value: match.value, id: event.id } as TriggerInfo,
-    }));
-    if (event.type === 'runtime.schedules.triggered') {
-      const { automation, trigger } = event.payload as { automation?: string; trigger?: { type?: string; value?: string } };
-      const match = trigger?.type === 'schedule' && automation ? automationAt(workspace.root, automation) : null;
-      if (match) starts.push({ match, trigger: { type: 'schedule', value: String(trigger?.value ?? ''), id: event.id } });
-    }
-    // The end or the copy of a workspace is the end or the beginning of each of its app instances.
-    const simulated = { 'workspaces.deleted': 'workspaces.apps.uninstalled', 'workspaces.duplicated': 'workspaces.apps.installed' }[
-      event.type
-    ];
-    if (simulated)
-      for (const child of workspace.root.children.values())
-        for (const match of eventMatches(child, simulated))
-          starts.push({ match, trigger: { type: 'event', value: match.value, id: event.id } });
-    return starts;
-  }
-
   async function trigger(event: PrismeEvent, delivery: Delivery): Promise<void> {
     const { workspaceId, correlationId } = event.source;
     if (!workspaceId || !correlationId) return;
@@ -135,7 +113,7 @@ export async function startConsumers(options: ConsumersOptions): Promise<Subscri
         // What has a record belongs to the runtime: finished, going on, or to be continued by it.
         if (known[i]) return void Object.assign(entry, { decision: 'duplicate', reason: `the run is ${known[i]?.state}` });
         const end = await execution.run(request, { loaded: workspace, isInteraction: isInteraction && i === 0 });
-        if (end.state === 'failed') Object.assign(entry, { decision: 'failed', reason: (end.error as Error).message });
+        if (end.state === 'failed') Object.assign(entry, failureOf(end.error as Error));
         if (end.state === 'cancelled') entry.decision = 'cancelled';
       }),
     );

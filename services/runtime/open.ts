@@ -13,6 +13,7 @@ import type { DocumentsDriver } from '../../mixins/storage/documents/contract.ts
 import { cancelledKey, startConsumers } from './consumers.ts';
 import { createContexts } from './contexts.ts';
 import { createExecution, type Execution } from './execution.ts';
+import { createExplanations } from './explanations.ts';
 import type { CompiledWorkspace, RunAutomation, RunIdentity, WorkspaceSource } from './interpreter/index.ts';
 import { type JournalEntry, type JournalHead, journalKey } from './journal.ts';
 import { createThrottle, createTurns } from './limits.ts';
@@ -24,7 +25,6 @@ import { createRecovery } from './recovery.ts';
 import { createRunStore, FINAL_STATES, type RunRecord, type RunRequest, type RunStore, runRef } from './runs.ts';
 import { createSchedules, type Schedules } from './schedules.ts';
 import { createSessions, type Sessions } from './sessions.ts';
-import { createExplanations } from './starts.ts';
 import { createWaits, type Waits } from './waits.ts';
 
 /** What the runtime needs of the service it lives in. */

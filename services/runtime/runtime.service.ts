@@ -23,6 +23,7 @@ import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
 import type { DocumentsDriver } from '../../mixins/storage/documents/contract.ts';
 import { documents } from '../../mixins/storage/documents/documents.mixin.ts';
 import type { CancelParams, CheckParams, TestParams, TriggerRow, WebhookAnswer, WebhookParams } from './contract.ts';
+import { disabledListeners, type Explanation, explainPast } from './explanations.ts';
 import { createHttpAnswer } from './http-answer.ts';
 import { compileWorkspace, type Problem, runAutomation } from './interpreter/index.ts';
 import { childrenOf } from './models.ts';
@@ -173,22 +174,21 @@ const runtime: ServiceSchema<object, any> = {
       },
     },
 
-    /** Why an event did or did not start automations, from the node that decided. */
+    /** Why an event did or did not start automations: what the node that handled it decided, or what can still be told. @throws ObjectNotFoundError */
     explain: {
       visibility: 'published',
       identity: 'required',
       params: { ...WORKSPACE, eventId: 'string|min:1' },
-      async handler(this: Self, ctx: Call<{ workspaceId: string; eventId: string }>) {
+      async handler(this: Self, ctx: Call<{ workspaceId: string; eventId: string }>): Promise<Explanation> {
+        const { eventId } = ctx.params;
         const id = await this.runtime.models.idOf(ctx.params.workspaceId);
         await this.authorize(ctx, id, 'test', 'automations', { runningWorkspaceId: id });
-        const answers = await this.askNodes<any>('runtime.explainLocal', { eventId: ctx.params.eventId });
-        const found = answers.find((answer) => answer?.workspaceId === id);
-        if (!found)
-          throw fault('ObjectNotFoundError', {
-            message: 'No node remembers this event: it is too old, or has not been handled yet.',
-            data: { eventId: ctx.params.eventId },
-          });
-        return found;
+        const answers = await this.askNodes<Explanation | null>('runtime.explainLocal', { eventId });
+        const workspace = await this.runtime.models.get(id);
+        const found =
+          answers.find((answer) => answer?.workspaceId === id) ??
+          (await explainPast(await ctx.call('events.get', { workspaceId: id, eventId }), workspace, this.runtime.store));
+        return { ...found, considered: [...found.considered, ...disabledListeners(workspace.root, found.type)] };
       },
     },
     explainLocal: {

@@ -1,9 +1,8 @@
 /**
  * starts — how something that happened becomes runs: webhooks, tests, events and schedules → requests with derived ids, identities and
- * payloads. Also remembers, for a while, why an event did or did not start something.
+ * payloads.
  */
 import { createHash } from 'node:crypto';
-import { LRUCache } from 'lru-cache';
 import type { Identity } from '../../mixins/auth/identity.ts';
 import type { PrismeEvent } from '../../mixins/shared/event.ts';
 import { hexId } from '../../mixins/shared/ids.ts';
@@ -11,8 +10,9 @@ import type { JsonObject } from '../../mixins/shared/json.ts';
 import type { UploadedFile, WebhookParams } from './contract.ts';
 import { visibleHeaders } from './http-answer.ts';
 import type { RunIdentity, TriggerInfo } from './interpreter/index.ts';
+import type { LoadedWorkspace } from './models.ts';
 import type { RunRequest } from './runs.ts';
-import { type Match, prefixed } from './triggers.ts';
+import { automationAt, eventMatches, type Match, prefixed } from './triggers.ts';
 
 /** Native events that automations may listen to. `error` and `runtime.automations.executed` would loop. */
 export const LISTENABLE = [
@@ -175,44 +175,27 @@ export function eventRequest(match: Match, event: PrismeEvent, trigger: TriggerI
   };
 }
 
-export interface Consideration {
-  automation: string;
-  decision: 'started' | 'duplicate' | 'disabled' | 'cancelled' | 'failed';
-  reason?: string;
-  runId?: string;
+export interface Start {
+  match: Match;
+  trigger: TriggerInfo;
 }
 
-/** What was decided about an event on this node. */
-export interface Explanation {
-  eventId: string;
-  workspaceId: string;
-  type: string;
-  at: string;
-  /** Why nothing was considered at all. */
-  reason?:
-    | 'no automation listens to it'
-    | 'a wait asked for it alone'
-    | 'workspace missing or suspended'
-    | 'too many successive calls'
-    | 'its run was cancelled';
-  considered: Consideration[];
-}
+/** The end or the copy of a workspace is the end or the beginning of each of its app instances. */
+const SIMULATED = new Map([
+  ['workspaces.deleted', 'workspaces.apps.uninstalled'],
+  ['workspaces.duplicated', 'workspaces.apps.installed'],
+]);
 
-export function createExplanations(max = 5_000) {
-  const known = new LRUCache<string, Explanation>({ max });
-  return {
-    add(event: PrismeEvent, rest: Partial<Explanation>): Explanation {
-      const made: Explanation = {
-        eventId: event.id,
-        workspaceId: event.source.workspaceId as string,
-        type: event.type,
-        at: new Date().toISOString(),
-        considered: [],
-        ...rest,
-      };
-      known.set(event.id, made);
-      return made;
-    },
-    find: (eventId: string): Explanation | null => known.get(eventId) ?? null,
-  };
+/** Automations an event starts, with what each is told about its trigger. */
+export function startsOf({ root }: LoadedWorkspace, event: PrismeEvent): Start[] {
+  const told = (match: Match): Start => ({ match, trigger: { type: 'event', value: match.value, id: event.id } });
+  const starts = eventMatches(root, event.type, instanceConcerned(event)).map(told);
+  if (event.type === 'runtime.schedules.triggered') {
+    const { automation, trigger } = event.payload as { automation?: string; trigger?: { type?: string; value?: string } };
+    const match = trigger?.type === 'schedule' && automation ? automationAt(root, automation) : null;
+    if (match) starts.push({ match, trigger: { type: 'schedule', value: String(trigger?.value ?? ''), id: event.id } });
+  }
+  const simulated = SIMULATED.get(event.type);
+  if (simulated) for (const child of root.children.values()) starts.push(...eventMatches(child, simulated).map(told));
+  return starts;
 }

@@ -170,7 +170,12 @@ describe('events', () => {
     const unknown = await runtime.emit(id, 'unknown');
 
     const explain = (eventId: string) => eventually(() => runtime.call('runtime.explain', { workspaceId: id, eventId }));
-    expect(await explain(known.id)).toMatchObject({ considered: [{ automation: 'listener', decision: 'started' }] });
+    expect(await explain(known.id)).toMatchObject({
+      considered: [
+        { automation: 'listener', decision: 'started' },
+        { automation: 'off', decision: 'disabled' },
+      ],
+    });
     expect(await explain(unknown.id)).toMatchObject({ reason: 'no automation listens to it', considered: [] });
   });
 
