@@ -11,11 +11,13 @@ import { isPlainObject, type JsonObject } from '../../mixins/shared/json.ts';
 import type { Query } from '../../mixins/storage/documents/contract.ts';
 import { appRow, appSnapshot } from './app-details.ts';
 import type { ModelAnswer } from './contract.ts';
+import { assertPageRow } from './dsul/page.ts';
 import { type Call, editing, type Self } from './editing.mixin.ts';
 import { paging } from './listing.ts';
 import { appModelOf } from './models.ts';
 import { publishApp, shownApp } from './publish-app.ts';
-import type { AppRow } from './store/rows.ts';
+import type { Draft } from './store/draft.ts';
+import type { AppRow, PageRow } from './store/rows.ts';
 
 type AppParams = { appSlug: string; query?: Record<string, any>; body?: any };
 
@@ -79,6 +81,7 @@ const apps: ServiceSchema<any, any> = {
             name: text(body.name),
             description: body.description,
           };
+          await openDocumentation(this, ctx, draft);
           const app = await publishApp(this.store, draft, options as Parameters<typeof publishApp>[2]);
           return shownApp(app as AppRow);
         });
@@ -122,3 +125,17 @@ const apps: ServiceSchema<any, any> = {
 };
 
 export default apps;
+
+/** The page that documents an app is for everybody, as far as whoever publishes may say so. */
+async function openDocumentation(self: Self, ctx: Call<AppParams>, draft: Draft): Promise<void> {
+  const page = draft.get('pages', '_doc');
+  if (typeof page?.id !== 'string') return;
+  const row = await self.store.documents.get<PageRow>('pages', page.id);
+  const known = row?.workspaceId === draft.row.id ? row.permissions : undefined;
+  if (known?.['*']?.policies?.read) return;
+  const object = { ...page, workspaceId: draft.row.id, permissions: known ?? {} };
+  if (!(await self.abilityOf(ctx, draft.row.id)).can('manage_permissions', 'pages', object)) return;
+  const permissions = { policies: { read: true } };
+  assertPageRow(draft, { ...page, slug: '_doc' }, { ...known, '*': permissions });
+  draft.event('workspaces.pages.permissions.shared', { subjectId: page.id, target: { public: true }, permissions });
+}

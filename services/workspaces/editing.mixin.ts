@@ -17,6 +17,7 @@ import { acquire, release } from '../../mixins/shared/resources.ts';
 import { type Documents, documents } from '../../mixins/storage/documents/documents.mixin.ts';
 import type { FilesDriver } from '../../mixins/storage/files/contract.ts';
 import { files, openFiles } from '../../mixins/storage/files/files.mixin.ts';
+import { tellError } from './error-events.ts';
 import type { Author, Draft } from './store/draft.ts';
 import { sendStaged } from './store/outbox.ts';
 import { COLLECTIONS, type WorkspaceRow, type WriteLock } from './store/rows.ts';
@@ -80,6 +81,7 @@ export const isSameLock = (a: WriteLock | undefined, b: WriteLock | undefined): 
 export function editing(): Partial<ServiceSchema<any, any>> {
   return {
     mixins: [documents({ collections: COLLECTIONS }), files({ area: 'models' }), bus(), auth()],
+    hooks: { error: { '*': tellError as never } },
     methods: {
       author(this: Self, ctx: Context<any, any>): Author {
         const { userId, sessionId, correlationId, ip, sourceWorkspaceId } = this.identityOf(ctx);

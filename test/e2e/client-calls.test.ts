@@ -28,7 +28,7 @@ describe('the calls of the public client', () => {
   };
 
   beforeAll(async () => {
-    platform = await startPlatform({ mode: 'embedded' });
+    platform = await startPlatform({ mode: 'embedded', env: { LOG_LEVEL: 'debug' } });
     owner = await newUser(platform.url, 'owner');
     stranger = await newUser(platform.url, 'stranger');
     const created = await call('POST', '/workspaces', {
@@ -320,6 +320,43 @@ describe('the calls of the public client', () => {
     );
     expect(pushed.status).toBe(403);
     expect((await call('GET', base)).name).toBe('Client');
+  });
+
+  it('a secret is in no log, event, error or archive', async () => {
+    const value = 'cherry-blossom-9431';
+    const secrets = `${base}/security/secrets`;
+    expect(await call('PATCH', secrets, { token: { value, description: 'Of the shop' } })).toMatchObject({ token: { value } });
+    const use = {
+      name: 'Use',
+      slug: 'use',
+      when: { endpoint: true },
+      do: [{ set: { name: 'known', value: '{{secret.token}}' } }],
+      output: 'used',
+    };
+    await call('POST', `${base}/automations`, use);
+    await eventually(async () => expect((await owner.post(`${base}/webhooks/use`, {})).body).toBe('used'));
+    const failures = [
+      await owner.request('PATCH', secrets, { 'bad/name': { value } }, JSON_TYPE),
+      await owner.request('PATCH', secrets, { token: { value: { deep: 'x'.repeat(200_000) + value } } }, JSON_TYPE),
+      await stranger.request('PATCH', secrets, { token: { value } }, JSON_TYPE),
+      await stranger.get(secrets, JSON_TYPE),
+    ];
+    expect(failures.map(({ status }) => status)).toEqual([400, 413, 403, 200]);
+    expect(failures.at(-1)?.body).toEqual({});
+    await call('POST', `${base}/versions`, { description: 'With a secret', name: 'secretive' });
+    const archive = await expectOk<Uint8Array>(owner.request('POST', `${base}/versions/secretive/export`, {}, JSON_TYPE));
+    const files = Object.values(unzipSync(archive)).map((file) => strFromU8(file));
+    const found = await eventually(
+      async () => {
+        const answer = await call('POST', `${base}/search`, { query: { match_all: {} }, limit: 1000 });
+        return answer.documents.some(({ type }: any) => type === 'workspaces.versions.published') && answer;
+      },
+      { timeoutMs: 30_000 },
+    );
+    const workspace = await call('GET', base);
+    const logs = platform.nodes.flatMap(({ output }) => output);
+    for (const text of [JSON.stringify([failures, found, workspace]), ...files, ...logs]) expect(text).not.toContain(value);
+    expect(logs.join('').length).toBeGreaterThan(1000);
   });
 
   it('DELETE /workspaces/{id}', async () => {

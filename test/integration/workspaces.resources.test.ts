@@ -342,6 +342,23 @@ describe('apps', () => {
     expect(eventsOf('apps.published', source.id)).toHaveLength(2);
   });
 
+  it('open their page of documentation to everybody', async () => {
+    const { source } = await publish(`Documented ${workspaceId}`);
+    const page = await ada.call('pages.create', { workspaceId: source.id, body: { slug: '_doc', name: 'How to' } });
+    const read = () => platform.anonymous.call('pages.getPublic', { workspaceSlug: source.slug, slug: '_doc' });
+    expect(await faultOf(read())).toBe('ForbiddenError');
+
+    const app = await ada.call('apps.publish', { body: { workspaceId: source.id } });
+
+    expect(app.documentation).toEqual({ workspaceSlug: source.slug, slug: '_doc' });
+    expect((await read()).name).toBe('How to');
+    await eventually(() =>
+      expect(eventsOf('workspaces.pages.permissions.shared', source.id)).toMatchObject([
+        { payload: { subjectId: page.id, target: { public: true } } },
+      ]),
+    );
+  });
+
   it('belong to one workspace, and show as broken when they are gone', async () => {
     const slug = `Gone ${workspaceId}`;
     const { source } = await publish(slug);

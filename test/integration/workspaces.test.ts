@@ -191,6 +191,23 @@ describe('workspaces', () => {
     for (const [action, params, type] of cases) expect([action, await faultOf(ada.call(action, params))]).toEqual([action, type]);
   });
 
+  it('tell failed requests in their activity, to those who may read it, and never those of strangers', async () => {
+    const { headers } = await ada.ask('workspaces.get', { workspaceId });
+    await ada.call('workspaces.update', { workspaceId, body: { name: 'Newer' } });
+    await faultOf(ben.call('automations.create', { workspaceId, body: { name: 'No do' } }));
+    await faultOf(ada.call('automations.get', { workspaceId, slug: 'nothing' }));
+    await faultOf(ada.call('workspaces.update', { workspaceId, body: { name: 'Old' } }, { ifMatch: headers.etag }));
+    await faultOf(ada.call('automations.create', { workspaceId, body: { name: 'No do' } }));
+
+    const errors = () => platform.events.filter(({ type, source }) => type === 'error' && source.workspaceId === workspaceId);
+    await eventually(() => expect(errors()).toHaveLength(2));
+    expect(errors()).toMatchObject([
+      { payload: { error: 'PreconditionFailed', action: 'workspaces.update' }, source: { userId: 'ada' } },
+      { payload: { error: 'RequestValidationError', message: expect.any(String), details: { problems: [{ path: 'do' }] } } },
+    ]);
+    expect(JSON.stringify(errors()[0])).not.toContain('Newer');
+  });
+
   it('are found by text taken literally, never as a pattern', async () => {
     expect(await ada.call('workspaces.list', { query: { search: '.*' } })).toEqual([]);
     expect((await ada.call('workspaces.list', { query: { search: 'firs', ids: workspaceId } })).map(({ id }: any) => id)).toEqual([
