@@ -14,7 +14,7 @@ export { DEFAULT_LIMITS, type Limits } from './limits.ts';
 export { OPERATORS } from './operators.ts';
 export { compileIncrement, compilePath, type PathTemplate } from './path.ts';
 export { printExpression } from './printer.ts';
-export { regexFrom } from './regex.ts';
+export { MAX_MATCH_WORK, MAX_PATTERN, regexFrom } from './regex.ts';
 export { compileTemplate, type Template, type TemplateOptions } from './template.ts';
 export { read as readProperty, toText } from './values.ts';
 

@@ -20,32 +20,37 @@ function editsOf(a: string[], b: string[]): Edit[] {
 
 function myers(a: string[], b: string[]): Edit[] {
   const max = Math.min(a.length + b.length, MAX_EDITS);
-  const trace: Map<number, number>[] = [];
-  let best = new Map<number, number>([[1, 0]]);
+  const origin = max + 1;
+  /** Furthest x on each diagonal; -1: not reached. */
+  const best = new Int32Array(2 * max + 3).fill(-1);
+  best[origin + 1] = 0;
+  /** Before each depth d, the diagonals -d-1 … d+1: whole copies of larger maps would take hundreds of megabytes. */
+  const trace: Int32Array[] = [];
   for (let d = 0; d <= max; d++) {
-    trace.push(new Map(best));
+    trace.push(best.slice(origin - d - 1, origin + d + 2));
     for (let k = -d; k <= d; k += 2) {
-      const isDown = k === -d || (k !== d && (best.get(k - 1) ?? -1) < (best.get(k + 1) ?? -1));
-      let x = isDown ? (best.get(k + 1) ?? 0) : (best.get(k - 1) ?? 0) + 1;
+      const left = best[origin + k - 1] as number;
+      const right = best[origin + k + 1] as number;
+      let x = k === -d || (k !== d && left < right) ? right : left + 1;
       while (x < a.length && x - k < b.length && a[x] === b[x - k]) x++;
-      best.set(k, x);
+      best[origin + k] = x;
       if (x >= a.length && x - k >= b.length) return backtrack(a, b, trace, d);
     }
   }
-  best = new Map();
   return [...a.map((line): Edit => ({ kind: '-', line })), ...b.map((line): Edit => ({ kind: '+', line }))];
 }
 
-function backtrack(a: string[], b: string[], trace: Map<number, number>[], depth: number): Edit[] {
+function backtrack(a: string[], b: string[], trace: Int32Array[], depth: number): Edit[] {
   const edits: Edit[] = [];
   let x = a.length;
   let y = b.length;
   for (let d = depth; d >= 0; d--) {
-    const best = trace[d] as Map<number, number>;
+    const best = trace[d] as Int32Array;
     const k = x - y;
-    const isDown = k === -d || (k !== d && (best.get(k - 1) ?? -1) < (best.get(k + 1) ?? -1));
+    const at = k + d + 1;
+    const isDown = k === -d || (k !== d && (best[at - 1] as number) < (best[at + 1] as number));
     const fromK = isDown ? k + 1 : k - 1;
-    const fromX = d === 0 ? 0 : (best.get(fromK) ?? 0);
+    const fromX = d === 0 ? 0 : (best[isDown ? at + 1 : at - 1] as number);
     const fromY = d === 0 ? 0 : fromX - fromK;
     while (x > fromX && y > fromY && x > 0 && y > 0 && a[x - 1] === b[y - 1]) {
       edits.push({ kind: ' ', line: a[--x] as string });

@@ -4,6 +4,9 @@ import type { JsonObject } from '../../../mixins/shared/json.ts';
 
 type Keep = 'start' | 'end' | false;
 
+/** Characters that all pieces may have together: an overlap nearly as large as the pieces repeats the text over and over. */
+export const MAX_OUTPUT_CHARS = 20_000_000;
+
 const DEFAULT_SEPARATORS = ['\n\n', '\n', ' ', ''];
 
 /** `[{ content, size }]` of `content` (a text or a list of texts). */
@@ -21,13 +24,15 @@ export function splitText(parameters: JsonObject): { content: string; size: numb
       : parameters.keepSeparator === 'start' || parameters.keepSeparator === 'end'
         ? parameters.keepSeparator
         : false;
-  return texts.flatMap((item) => split(item, marks, { size, overlap, keep })).map((piece) => ({ content: piece, size: piece.length }));
+  const options: Options = { size, overlap, keep, made: { chars: 0 } };
+  return texts.flatMap((item) => split(item, marks, options)).map((piece) => ({ content: piece, size: piece.length }));
 }
 
 interface Options {
   size: number;
   overlap: number;
   keep: Keep;
+  made: { chars: number };
 }
 
 function pieces(text: string, separator: string, keep: Keep): string[] {
@@ -65,12 +70,15 @@ const hardCut = (text: string, size: number): string[] =>
   Array.from({ length: Math.ceil(text.length / size) }, (_, i) => text.slice(i * size, (i + 1) * size));
 
 /** Joins neighbours while they fit; the tail of one piece, up to the overlap, begins the next. */
-function merge(parts: string[], glue: string, { size, overlap }: Options): string[] {
+function merge(parts: string[], glue: string, { size, overlap, made }: Options): string[] {
   const result: string[] = [];
   const current: string[] = [];
   let length = 0;
   const push = () => {
     const piece = current.join(glue).trim();
+    made.chars += piece.length;
+    if (made.chars > MAX_OUTPUT_CHARS)
+      throw fault('LimitExceededError', { message: `text.splitText: the pieces would have more than ${MAX_OUTPUT_CHARS} characters.` });
     if (piece) result.push(piece);
   };
   for (const part of parts) {

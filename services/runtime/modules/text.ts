@@ -2,11 +2,13 @@
 import { RE2JS } from 're2js';
 import { fault } from '../../../mixins/shared/errors.ts';
 import type { JsonObject } from '../../../mixins/shared/json.ts';
+import { MAX_MATCH_WORK, MAX_PATTERN } from '../expressions/index.ts';
 import type { Module } from './index.ts';
 import { applyPatch, unifiedDiff } from './text-diff.ts';
-import { splitText } from './text-split.ts';
+import { MAX_OUTPUT_CHARS, splitText } from './text-split.ts';
 
 const MAX_MATCHES = 10_000;
+const tooMuch = (message: string) => fault('LimitExceededError', { message: `text: ${message}` });
 const bad = (message: string) => fault('InvalidInstructionError', { message: `text: ${message}` });
 
 function contentOf(parameters: JsonObject): string {
@@ -14,18 +16,23 @@ function contentOf(parameters: JsonObject): string {
   return parameters.content;
 }
 
-/** @throws InvalidInstructionError for a pattern that is none */
-function patternOf({ pattern, fixed, ignoreCase }: JsonObject): RE2JS {
+/** @throws InvalidInstructionError for a pattern that is none · LimitExceededError when it is too much work on this content */
+function patternOf({ pattern, fixed, ignoreCase }: JsonObject, content: string): RE2JS {
   if (typeof pattern !== 'string' || pattern === '') throw bad('pattern must be a text.');
   const source = fixed === true ? RE2JS.quote(pattern) : pattern;
+  if (source.length > MAX_PATTERN) throw tooMuch(`a pattern may have ${MAX_PATTERN} characters.`);
+  let compiled: RE2JS;
   try {
-    return RE2JS.compile(source, ignoreCase === true ? RE2JS.CASE_INSENSITIVE : 0);
+    compiled = RE2JS.compile(source, ignoreCase === true ? RE2JS.CASE_INSENSITIVE : 0);
   } catch (cause) {
     throw fault('InvalidInstructionError', {
       message: `text: '${pattern.slice(0, 100)}' is not a pattern: ${(cause as Error).message}`,
       cause,
     });
   }
+  const possible = Math.floor(MAX_MATCH_WORK / Math.max(1, compiled.programSize()));
+  if (content.length > possible) throw tooMuch(`this pattern can be tried on ${possible} characters, not on ${content.length}.`);
+  return compiled;
 }
 
 const count = (value: unknown, fallback: number): number => {
@@ -34,8 +41,9 @@ const count = (value: unknown, fallback: number): number => {
 };
 
 function search(parameters: JsonObject): JsonObject {
-  const lines = contentOf(parameters).split('\n');
-  const pattern = patternOf(parameters);
+  const content = contentOf(parameters);
+  const lines = content.split('\n');
+  const pattern = patternOf(parameters, content);
   const before = count(parameters.before ?? parameters.context, 0);
   const after = count(parameters.after ?? parameters.context, 0);
   const max = Math.min(count(parameters.maxCount, MAX_MATCHES), MAX_MATCHES);
@@ -65,7 +73,7 @@ function expand(replacement: string, groups: (name: string | number) => string):
 
 function substitute(parameters: JsonObject): JsonObject {
   const content = contentOf(parameters);
-  const pattern = patternOf(parameters);
+  const pattern = patternOf(parameters, content);
   const replacement = String(parameters.replacement ?? '');
   const range = parameters.lineRange;
   const lines = content.split('\n');
@@ -86,6 +94,7 @@ function substitute(parameters: JsonObject): JsonObject {
       result += text.slice(at, matcher.start()) + (parameters.fixed === true ? replacement : expand(replacement, groups));
       at = matcher.end();
       replaced++;
+      if (result.length > MAX_OUTPUT_CHARS) throw tooMuch(`the result would have more than ${MAX_OUTPUT_CHARS} characters.`);
     }
     return result + text.slice(at);
   };

@@ -21,6 +21,32 @@ describe('splitText', () => {
   });
 });
 
+describe('what would be too much', () => {
+  const limit = expect.objectContaining({ type: 'LimitExceededError' });
+
+  it('is refused: pieces that repeat the text over and over', () => {
+    expect(() => call('splitText', { content: 'x'.repeat(100_000), chunkSize: 1_000, chunkOverlap: 999 })).toThrow(limit);
+  });
+
+  it('is refused: a costly pattern on a long text', () => {
+    const parameters = { content: 'x'.repeat(1_000_000), pattern: '(?:x{0,30}){30}[yz]' };
+
+    expect(() => call('search', parameters)).toThrow(limit);
+    expect(() => call('substitute', { ...parameters, replacement: '' })).toThrow(limit);
+    expect(call('search', { ...parameters, content: 'xy' })).toMatchObject({ count: 1 });
+  });
+
+  it('is refused: a replacement that makes the text huge', () => {
+    expect(() => call('substitute', { content: 'x'.repeat(1_000), pattern: 'x', fixed: true, replacement: 'y'.repeat(1_000_000) })).toThrow(
+      limit,
+    );
+  });
+
+  it('is refused: a pattern that is a book', () => {
+    expect(() => call('search', { content: '', pattern: 'x'.repeat(3_000) })).toThrow(limit);
+  });
+});
+
 describe('diff and applyPatch', () => {
   it('lead from one text to the other', () => {
     const lines = fc.array(fc.constantFrom('a', 'b', 'c', 'd'), { maxLength: 12 }).map((list) => list.join('\n'));
