@@ -43,7 +43,9 @@ export async function createFrom(self: Self, ctx: Call<any>, archive: Buffer, la
     self.logger.warn(`The import into the new workspace ${id} failed: ${toPublicError(error).message}`);
     // All or nothing: a workspace that could not be filled does not stay as an empty shell.
     await self.store
-      .remove(id, author, (draft) => draft.event('workspaces.deleted', { workspaceId: id, workspaceSlug: draft.row.slug }))
+      .remove(id, author, (draft) =>
+        draft.event('workspaces.deleted', { workspaceId: id, workspaceSlug: draft.row.slug, name: draft.row.name }),
+      )
       .catch(() => {});
     throw error;
   }
