@@ -173,4 +173,14 @@ export interface CarrierOptions {
   timeoutMs?: number;
 }
 
+/**
+ * Version of what carriers write; kept with the log. A change that an older node could not read or would damage makes it one more; nodes go on reading
+ * every version before it.
+ */
+export const FORMAT = 1;
+
+/** What to say of a log that a newer version has written. */
+export const newerFormat = (format: number): string =>
+  `BUS_URL: the log has format ${format}, made by a newer version; this one knows ${FORMAT}. Start the newer version, or use another log.`;
+
 export type OpenCarrier = (options: CarrierOptions) => Promise<Carrier>;

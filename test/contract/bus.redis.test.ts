@@ -312,6 +312,19 @@ if (redisAvailable()) {
       });
     });
 
+    it('holds a log of a newer version: the start ends with a line that names BUS_URL, and nothing was changed', async () => {
+      const namespace = `newer${hexId()}`;
+      const client = new Redis(redis.url);
+      const older = await openNode(redis.url, namespace);
+      await emit(older, 'w', 1);
+      await client.set(keysOf(namespace).format, '2');
+
+      await expect(openNode(redis.url, namespace)).rejects.toMatchObject({ type: 'ConfigurationError', data: { variable: 'BUS_URL' } });
+
+      expect(await client.get(keysOf(namespace).format)).toBe('2');
+      client.disconnect();
+    });
+
     it('holds something else in the stream: it is put aside', async () => {
       const namespace = `odd${hexId()}`;
       const client = new Redis(redis.url);

@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { openBus } from '../../mixins/bus/bus.ts';
 import { loadConfig } from '../../mixins/shared/config.ts';
@@ -54,6 +55,17 @@ describe('the file of the SQLite log', () => {
 
   it.each(['?synchronous=MAYBE', '?maxBytes=1000', '?maxBytes=much'])('refuses %s, naming BUS_URL', async (query) => {
     await expect(openFile(query)).rejects.toMatchObject({ type: 'ConfigurationError', data: { variable: 'BUS_URL' } });
+  });
+
+  it('of a newer version is refused, naming BUS_URL, and left as it is', async () => {
+    await (await openFile('')).close();
+    const db = new DatabaseSync(join(dir, 'bus.db'));
+    db.exec('PRAGMA user_version = 2; DROP TABLE dead');
+
+    await expect(openFile('')).rejects.toMatchObject({ type: 'ConfigurationError', data: { variable: 'BUS_URL' } });
+
+    expect(db.prepare("SELECT count(*) AS n FROM sqlite_master WHERE name = 'dead'").get()).toEqual({ n: 0 });
+    db.close();
   });
 
   it('takes events when each commit is flushed to the disk', async () => {

@@ -4,7 +4,17 @@
  */
 import { randomUUID } from 'node:crypto';
 import { fault } from '../../../shared/errors.ts';
-import { type Backlog, type Carrier, type CarrierOptions, type Entry, type Follower, type Settlement, START } from '../../carrier.ts';
+import {
+  type Backlog,
+  type Carrier,
+  type CarrierOptions,
+  type Entry,
+  FORMAT,
+  type Follower,
+  newerFormat,
+  type Settlement,
+  START,
+} from '../../carrier.ts';
 import { checkServer, connect } from './connect.ts';
 import { openDeaths } from './deaths.ts';
 import { compare, entriesOf, nextOf, type RawEntry } from './entries.ts';
@@ -21,13 +31,17 @@ const SCAN_COUNT = 1_000;
 export async function open(options: CarrierOptions): Promise<Carrier> {
   const { logger, maxEntries = 1_000_000, keepMs = 3_600_000, timeoutMs = 10_000 } = options;
   const { client, isCluster, another } = await connect(options.url, logger);
+  const keys = keysOf(options.namespace);
   try {
     await checkServer(client, logger);
+    const format = Number((await client.get(keys.format)) ?? 0);
+    if (format > FORMAT) throw fault('ConfigurationError', { message: newerFormat(format), data: { variable: 'BUS_URL' } });
+    // A full Redis takes no new key: then a later start says it.
+    if (format < FORMAT) await client.set(keys.format, FORMAT).catch(() => {});
   } catch (error) {
     client.disconnect();
     throw error;
   }
-  const keys = keysOf(options.namespace);
   const shards = Array.from({ length: SHARDS }, (_, shard) => shard);
   const followers = new Set<Follower>();
   let reader: Promise<Reader> | null = null;

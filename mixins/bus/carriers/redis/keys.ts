@@ -3,6 +3,7 @@ export function keysOf(namespace: string) {
   const root = `{${namespace}:bus}`;
   const shardKey = (shard: number, name: string) => `{${namespace}:bus:${shard}}:${name}`;
   return {
+    format: `${root}:format`,
     groups: `${root}:groups`,
     members: (group: string) => `${root}:members:${group}`,
     log: (shard: number) => shardKey(shard, 'log'),

@@ -1,7 +1,7 @@
 /** database — the file of the SQLite log: how it is opened, every statement on it, and its rows as entries and dead letters. */
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
-import { fault } from '../../../shared/errors.ts';
-import type { Entry, StoredDeath } from '../../carrier.ts';
+import { fault, isFault } from '../../../shared/errors.ts';
+import { type Entry, FORMAT, newerFormat, type StoredDeath } from '../../carrier.ts';
 import { SCHEMA } from './schema.ts';
 
 export const PAGE_BYTES = 4_096;
@@ -13,9 +13,16 @@ export function openDatabase(file: string, synchronous: string, maxPages: number
     const db = new DatabaseSync(file);
     db.exec(`PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = ${synchronous}; PRAGMA temp_store = MEMORY;`);
     if (maxPages) db.exec(`PRAGMA max_page_count = ${maxPages}`);
+    const format = Number((db.prepare('PRAGMA user_version').get() as Row).user_version);
+    if (format > FORMAT) {
+      db.close();
+      throw fault('ConfigurationError', { message: newerFormat(format), data: { variable: 'BUS_URL' } });
+    }
     db.exec(SCHEMA);
+    if (format < FORMAT) db.exec(`PRAGMA user_version = ${FORMAT}`);
     return db;
   } catch (cause) {
+    if (isFault(cause)) throw cause;
     throw fault('ConfigurationError', {
       message: `The event log '${file}' (BUS_URL, DATA_DIR) cannot be opened: ${(cause as Error).message}`,
       data: { variable: 'BUS_URL' },

@@ -1,6 +1,5 @@
 /** schema — tables of the SQLite log. `seq` is the position of an entry: monotonic over all processes, as SQLite has one writer at a time. */
 export const SCHEMA = `
-  CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS log (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, shard INTEGER NOT NULL, id TEXT NOT NULL, topic TEXT NOT NULL,
     workspace TEXT NOT NULL, grp TEXT NOT NULL, at INTEGER NOT NULL, body TEXT NOT NULL
