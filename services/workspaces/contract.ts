@@ -42,7 +42,7 @@ export type RevisionsAnswer = Record<string, number>;
 export type EventMappingAnswer = { events: unknown };
 
 /** `workspaces.resolve` { workspaceId: 'slug:…' | id } → id. @throws ObjectNotFoundError */
-export type ResolveAnswer = { id: string };
+export type ResolveAnswer = { id: string; slug: string; name: string; customDomains?: string[] };
 
 /** Every event of services/workspaces carries it: the runtime reloads when it is newer than what it has. */
 export interface RevisionPayload {

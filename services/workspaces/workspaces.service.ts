@@ -232,13 +232,14 @@ const workspaces: ServiceSchema<any, any> = {
       },
     },
 
-    /** Id of `slug:<slug>` or an id. @throws ObjectNotFoundError */
+    /** Id, names and addresses of `slug:<slug>` or an id. @throws ObjectNotFoundError */
     resolve: {
       visibility: 'public',
       identity: 'system',
       params: { workspaceId: 'string' },
       async handler(this: Self, ctx: Call<Named>): Promise<ResolveAnswer> {
-        return { id: (await this.store.row(await this.idOf(ctx.params.workspaceId))).id };
+        const { id, slug, name, customDomains } = await this.store.row(await this.idOf(ctx.params.workspaceId));
+        return { id, slug, name, ...(customDomains ? { customDomains } : {}) };
       },
     },
 

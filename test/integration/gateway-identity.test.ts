@@ -60,7 +60,7 @@ describe('sign-up', () => {
     await eventually(() => gateways.mails(email).some(({ subject }) => subject === 'You already have an account'));
   });
 
-  it('puts a link to a place that may call the platform into mails, whatever the request claims', async () => {
+  it('27: puts a link to a place that may call the platform into mails, whatever the request claims', async () => {
     for (const [headers, expected] of [
       [{ referer: 'https://evil.example.com/x' }, 'https://studio.example.org'],
       [{ origin: 'https://studio.example.org.evil.tld' }, 'https://studio.example.org'],
@@ -91,7 +91,7 @@ describe('sign-up', () => {
 });
 
 describe('a forgotten password', () => {
-  it('is replaced with the link of a mail, once, and ends every session', async () => {
+  it('17: is replaced with the link of a mail, once, and ends every session', async () => {
     const person = await validated('forgetful');
     const email = person.user?.email as string;
     const known = await gateways.client().post('/user/password', { email });
@@ -112,7 +112,7 @@ describe('a forgotten password', () => {
     expect(gateways.ofType('gateway.passwordReset.succeeded').some((event) => (event.payload as any).email === email)).toBe(true);
   });
 
-  it('is not taken from a token of another purpose', async () => {
+  it('17: is not taken from a token of another purpose', async () => {
     const email = newEmail('purpose');
     await expectOk(gateways.client().post('/signup', { email, password: PASSWORD }));
     const { token } = await gateways.linkIn(email, 'validationToken');
@@ -142,7 +142,7 @@ describe('the second factor', () => {
     return { person, secret, recoveryCodes };
   }
 
-  it('is on after its first right code only, and then asked of every new session wherever a user is needed', async () => {
+  it('14: is on after its first right code only, and then asked of every new session wherever a user is needed', async () => {
     const careless = await validated('careless');
     await expectOk(careless.post('/user/mfa', { method: 'totp', currentPassword: PASSWORD }));
     expect((await careless.post('/login/mfa', { totp: '000000' })).body).toMatchObject({
@@ -166,7 +166,7 @@ describe('the second factor', () => {
     expect((await second.get('/me')).status).toBe(200);
   });
 
-  it('accepts a code once', async () => {
+  it('15: accepts a code once', async () => {
     const { person, secret } = await withTotp('replayed');
     const [one, two] = await Promise.all(
       [0, 1].map(() => signIn(gateways.url, { email: person.user?.email as string, password: PASSWORD })),
@@ -186,7 +186,7 @@ describe('the second factor', () => {
     expect((await session.post('/login/mfa', { totp: code })).status).toBe(401);
   });
 
-  it('stops guesses after five wrong codes, also for the right one', async () => {
+  it('15: stops guesses after five wrong codes, also for the right one', async () => {
     const { person, secret } = await withTotp('guessed');
     const session = await signIn(gateways.url, { email: person.user?.email as string, password: PASSWORD });
     for (let n = 0; n < 5; n++) expect((await session.post('/login/mfa', { totp: '123456' })).status).toBe(401);
@@ -196,7 +196,7 @@ describe('the second factor', () => {
     expect(gateways.ofType('gateway.mfa.failed').length).toBeGreaterThanOrEqual(5);
   });
 
-  it('needs the password and the factor itself to be changed, and never takes "*"', async () => {
+  it('15: needs the password and the factor itself to be changed, and never takes "*"', async () => {
     const { person } = await withTotp('kept');
     expect((await person.post('/user/mfa', { method: 'none', currentPassword: 'wrong-password' })).status).toBe(401);
     expect((await person.post('/user/mfa', { method: '*', currentPassword: PASSWORD })).status).toBe(400);

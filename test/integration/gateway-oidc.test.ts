@@ -21,7 +21,7 @@ const STUDIO = 'http://studio.example.test:3000';
 const workspaces = {
   name: 'workspaces',
   actions: {
-    model: {
+    resolve: {
       visibility: 'public',
       identity: 'system',
       handler(ctx: any) {
@@ -168,7 +168,7 @@ describe('25.1 sign-in of a client, with cookie and with bearer', () => {
     expect((await refresh(body.refresh_token)).status).toBe(400);
   });
 
-  it('uses a code once, also when two exchanges arrive at once at two gateways', async () => {
+  it('23: uses a code once, also when two exchanges arrive at once at two gateways', async () => {
     const person = await newUser(gateways.url, 'twice');
     const tab = browser(balanced);
     const flow = newFlow();
@@ -178,7 +178,7 @@ describe('25.1 sign-in of a client, with cookie and with bearer', () => {
     expect((await exchange(tab, flow, code)).status).toBe(400);
   });
 
-  it('refuses a code without its verifier, a foreign address to return to, and a client nobody knows', async () => {
+  it('22, 23: refuses a code without its verifier, a foreign address to return to, and a client nobody knows', async () => {
     const person = await newUser(gateways.url, 'wrong');
     const tab = browser(balanced);
     const flow = newFlow();
@@ -319,7 +319,7 @@ describe('25.7 rotation of keys', () => {
 });
 
 describe('clients that register themselves', () => {
-  it('need the token of the installation, and sign people in as the others', async () => {
+  it('24: need the token of the installation, and sign people in as the others', async () => {
     const tab = browser(balanced);
     const metadata = {
       redirect_uris: ['https://app.example.com/back'],
@@ -463,7 +463,7 @@ describe('an outside provider', () => {
     expect((await expectOk(client(`${houseBase}/v2`, JSON.parse(step.text).access_token).get('/me'))).email).toBe('bob@corp.example');
   });
 
-  it('takes no account over that has the same address, unless it vouches for it; and then no foreign password stays', async () => {
+  it('25: takes no account over that has the same address, unless it vouches for it; and then no foreign password stays', async () => {
     const victim = await newUser(`${houseBase}/v2`, 'victim');
     const email = victim.user?.email as string;
     outside.people.set('mallory', { email, email_verified: false });
@@ -477,7 +477,7 @@ describe('an outside provider', () => {
     expect((await client(`${houseBase}/v2`).post('/login', { email, password: PASSWORD })).status).toBe(401);
   });
 
-  it('cannot be replayed, nor finished in another browser, nor asked for by a name nobody configured', async () => {
+  it('25: cannot be replayed, nor finished in another browser, nor asked for by a name nobody configured', async () => {
     outside.people.set('carol', { email: 'carol@corp.example', email_verified: true });
     const [tab, other] = [browser(), browser()];
     const begun = await tab.go(`${houseBase}/v2/login?provider=corp`);

@@ -85,7 +85,7 @@ export async function openOidc(self: Self): Promise<Oidc> {
   const ancestors = ["'self'", ...config.consoleUrl].join(' ');
   const findClient = workspaceClients(config, (workspaceId) =>
     self.broker.call<WorkspaceOfClient, { workspaceId: string }>(
-      'workspaces.model',
+      'workspaces.resolve',
       { workspaceId },
       { meta: self.systemMeta() as object },
     ),

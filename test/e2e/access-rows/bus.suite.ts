@@ -137,7 +137,7 @@ export function busRows(given: () => Cluster): void {
     const keys = identityKeys(JSON.parse(readFileSync(join(platform.dataDir, 'keys/identity.json'), 'utf8')));
     await inside(async (bus, [node = '']) => {
       const as = (service: string) => ({ identity: keys.sign({ kind: 'system', service, correlationId: 'c' }) });
-      expect((await bus.request(node, 'workspaces.resolve', { workspaceId: workspace.id }, as('gateway'))).data).toEqual({
+      expect((await bus.request(node, 'workspaces.resolve', { workspaceId: workspace.id }, as('gateway'))).data).toMatchObject({
         id: workspace.id,
       });
       for (const [service, action, params] of [
