@@ -24,6 +24,16 @@ const STATE = {
   output: { started: '{{global.started}}', done: '{{global.done}}' },
 };
 
+/** Counts, then waits for a word before it answers. */
+const PAY = {
+  slug: 'pay',
+  name: 'Pay',
+  when: { endpoint: true },
+  do: [{ set: { name: 'global.paid.{{body.n}}[]', value: true } }, { wait: { oneOf: [{ event: 'pay.on' }], timeout: 120 } }],
+  output: { paid: '{{body.n}}' },
+};
+const PAID = { slug: 'paid', name: 'Paid', when: { endpoint: true }, do: [], output: '{{global.paid}}' };
+
 const suite = redisAvailable() ? describe : describe.skip;
 
 suite('a cluster whose nodes are killed', () => {
@@ -35,7 +45,7 @@ suite('a cluster whose nodes are killed', () => {
     platform = await startPlatform({ mode: 2 });
     owner = await newUser(platform.url, 'owner');
     id = (await expectOk(owner.post('/workspaces', { name: 'Failover' }))).id;
-    for (const automation of [WORK, STATE]) await expectOk(owner.post(`/workspaces/${id}/automations`, automation));
+    for (const automation of [WORK, STATE, PAY, PAID]) await expectOk(owner.post(`/workspaces/${id}/automations`, automation));
     await eventually(async () => (await owner.get(`/workspaces/${id}/webhooks/state`)).status === 200);
   }, 120_000);
 
@@ -64,6 +74,38 @@ suite('a cluster whose nodes are killed', () => {
     expect(state.done).toHaveLength(jobs.length);
     expect(state.started).toHaveLength(jobs.length);
     await platform.start('runtime');
+  });
+
+  it('answers a webhook whose node died with an error that may be repeated, and the repetition with the first answer', async () => {
+    const names = Array.from({ length: 8 }, (_, n) => `n${n}`);
+    const paid = async (): Promise<Record<string, unknown[]>> => (await expectOk(owner.get(`/workspaces/${id}/webhooks/paid`))) || {};
+    let isOver = false;
+    const pay = (n: string) => owner.post(`/workspaces/${id}/webhooks/pay`, { n }, { 'idempotency-key': `pay-${n}` });
+    const first = names.map(pay);
+    await eventually(async () => expect(Object.keys(await paid()).sort()).toEqual(names), { timeoutMs: 30_000 });
+
+    await platform.kill(
+      platform.nodes.find(({ part, process: { signalCode } }) => part === 'runtime' && !signalCode) as (typeof platform.nodes)[number],
+    );
+    const replacement = platform.start('runtime');
+    const talking = (async () => {
+      while (!isOver) {
+        await expectOk(owner.post(`/workspaces/${id}/events`, { events: [{ type: 'pay.on', payload: {} }] })).catch(() => {});
+        await new Promise((done) => setTimeout(done, 500));
+      }
+    })();
+    const answers = await Promise.all(first);
+    const lost = names.filter((_, n) => answers[n]?.status !== 200);
+    for (const n of lost)
+      expect(answers[names.indexOf(n)]).toMatchObject({ status: 503, body: { error: expect.any(String), message: expect.any(String) } });
+    const again = await Promise.all(names.map((n) => eventually(async () => expectOk(pay(n)), { timeoutMs: 60_000 })));
+    isOver = true;
+    await talking;
+
+    expect(again).toEqual(names.map((n) => ({ paid: n })));
+    // Repeated or not, each has paid once.
+    expect(await paid()).toEqual(Object.fromEntries(names.map((n) => [n, [true]])));
+    await replacement;
   });
 
   it('serves a session at every gateway, also after the one that opened it was killed', async () => {

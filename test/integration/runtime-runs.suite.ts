@@ -92,25 +92,66 @@ export function runsSuite(title: string, openStores: () => Promise<{ stores: Sto
       expect((await global(a)).twice).toBe(2);
     });
 
-    it('a run whose node dies in the middle ends on another node, with completed effects done once', async () => {
+    /** Starts the automation `order` in one of the ways that must survive. */
+    async function begin(on: RuntimeNode, start: string): Promise<void> {
+      const source = { workspaceId: WORKSPACE, correlationId: `by ${start}` };
+      if (start === 'an event') await on.emit(`ordered by ${start}`);
+      else if (start === 'a schedule')
+        await on.bus.send(
+          'runtime.schedules.triggered',
+          {
+            workspaceId: WORKSPACE,
+            automation: 'order',
+            trigger: { type: 'schedule', value: '* * * * *' },
+            startedAt: new Date().toISOString(),
+          },
+          { source, topic: 'runtime.schedules.triggered' },
+        );
+      else
+        await on.runtime.accept({
+          id: 'w-accepted',
+          workspaceId: WORKSPACE,
+          automation: 'order',
+          payload: {},
+          trigger: { type: 'endpoint', value: 'order' },
+          identity: {},
+          run: { correlationId: source.correlationId, depth: 0 },
+          acceptedAt: Date.now(),
+          isDurable: true,
+        });
+    }
+
+    it.each([
+      'an event',
+      'a schedule',
+      'an accepted call',
+    ])('a run of %s whose node dies in the middle ends on another, with completed effects done once', async (start) => {
       const stages: string[] = [];
       let release: () => void = () => {};
       hold = new Promise((done) => (release = done));
       const automations: Record<string, Automation> = {
         order: {
-          events: ['ordered'],
+          events: [`ordered by ${start}`],
           run: async (ask, { world }) => {
             const token = world.uuid();
-            await ask(increment('orders'));
+            await ask(increment(`orders of ${start}`));
             stages.push('counted');
             const answer = await ask({ type: 'fetch', request: { url: stubUrl, method: 'POST', body: { token } } });
-            await ask({ type: 'context.write', context: 'global', operations: [{ type: 'push', path: ['answers'], value: answer }] });
-            await ask({ type: 'context.write', context: 'global', operations: [{ type: 'push', path: ['tokens'], value: token }] });
+            await ask({
+              type: 'context.write',
+              context: 'global',
+              operations: [{ type: 'push', path: [`answers of ${start}`], value: answer }],
+            });
+            await ask({
+              type: 'context.write',
+              context: 'global',
+              operations: [{ type: 'push', path: [`tokens of ${start}`], value: token }],
+            });
           },
         },
       };
       const a = await node(automations, 'a');
-      await a.emit('ordered');
+      await begin(a, start);
       await eventually(() => keysSeen.length === 1);
 
       await a.die();
@@ -119,8 +160,8 @@ export function runsSuite(title: string, openStores: () => Promise<{ stores: Sto
       release();
       const b = await node(automations, 'b');
 
-      await eventually(async () => expect((await global(b)).tokens).toHaveLength(1), { timeoutMs: 15_000 });
-      expect(await global(b)).toMatchObject({ orders: 1, answers: [{ n: 2 }] });
+      await eventually(async () => expect((await global(b))[`tokens of ${start}`]).toHaveLength(1), { timeoutMs: 15_000 });
+      expect(await global(b)).toMatchObject({ [`orders of ${start}`]: 1, [`answers of ${start}`]: [{ n: 2 }] });
       expect(new Set(keysSeen).size).toBe(1);
       expect(stages).toEqual(['counted', 'counted']);
     });
