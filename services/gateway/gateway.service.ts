@@ -5,159 +5,89 @@
  * State   none of its own; sessions and counters live in the cache, so any gateway serves any request.
  * Calls   whatever routes/*.ts name; `runtime.cancel` when the client of a webhook leaves.
  */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { Socket } from 'node:net';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { CallingOptions, Context, ServiceSchema } from 'moleculer';
 import ApiGateway from 'moleculer-web';
-import qs from 'qs';
 import { identityKeysOf } from '../../mixins/auth/auth.mixin.ts';
 import type { CallMeta, Identity } from '../../mixins/auth/identity.ts';
 import { MINUTE, SECOND } from '../../mixins/shared/clock.ts';
-import { fault, isFault } from '../../mixins/shared/errors.ts';
+import { fault } from '../../mixins/shared/errors.ts';
 import { hexId } from '../../mixins/shared/ids.ts';
-import { findHostileName, type JsonObject } from '../../mixins/shared/json.ts';
+import type { JsonObject } from '../../mixins/shared/json.ts';
 import type { WebhookAnswer } from '../runtime/contract.ts';
 import { sendResult, sendWebhook } from './answers.ts';
+import { type LiveConfiguration, openConfiguration } from './configuration/live.ts';
+import { isOf } from './configuration/narrow.ts';
 import { type Connections, trackConnections } from './connections.ts';
-import type { Credentials } from './contract.ts';
 import { drained } from './drain.ts';
 import { sendError } from './http-errors.ts';
 import { type Self as CoreSelf, core } from './identity/core.mixin.ts';
-import { isAccessToken, type Known, sha256 } from './identity/resolver.ts';
-import { assertScope } from './identity/scopes.ts';
 import { type Oidc, openOidc } from './oidc/mount.ts';
-import { openApiOf } from './openapi.ts';
+import { openApiOf } from './openapi/document.ts';
+import { documentPage } from './openapi/page.ts';
+import { createValidator, type Validator } from './openapi/validate.ts';
 import { addressReader } from './policies/address.ts';
+import { authenticate, credentialsOf, identityOf } from './policies/authentication.ts';
 import { readBody } from './policies/body.ts';
 import { CORRELATION_HEADER, correlationIdOf } from './policies/correlation.ts';
 import { corsPolicy } from './policies/cors.ts';
 import { checkCsrf } from './policies/csrf.ts';
 import { applyHeaders, forwardedHeaders, securityHeaders } from './policies/headers.ts';
+import { assertClean, queryOf } from './policies/hygiene.ts';
+import { runPipeline } from './policies/pipeline.ts';
+import { createForwarder, type Forwarder } from './policies/proxy.ts';
 import { createLimiter, type Limiter } from './policies/rate-limit.ts';
 import { compileRoutes, type Match, type Router } from './router.ts';
 import { routes } from './routes/index.ts';
 import type { Route } from './routes/route.ts';
-import { cookieOf } from './sockets/handshake.ts';
+import { drain, listen, makeServer } from './server.ts';
 import { attachSockets, type Sockets } from './sockets.ts';
+import { hasInternalKey, type SystemRoutes, systemRoutes } from './system.ts';
+import { handleUpgrade } from './upgrades.ts';
 
-interface Policies {
+export interface Policies {
   router: Router;
   cors: ReturnType<typeof corsPolicy>;
   headers: Record<string, string>;
   addressOf: (request: IncomingMessage) => string | undefined;
   limiter: Limiter;
+  configuration: LiveConfiguration;
+  validator: Validator;
+  forwarder: Forwarder;
+  system: SystemRoutes;
 }
 
-type Self = CoreSelf & {
+export type Self = CoreSelf & {
   policies: Policies;
   server?: Server;
   sockets?: Sockets;
   oidc: Oidc;
   connections: Connections;
+  onHangUp?: () => void;
   httpHandler(request: IncomingMessage, response: ServerResponse): void;
+  passConfigured(request: IncomingMessage, response: ServerResponse, path: string, ip: string | undefined): Promise<true | Narrowed>;
   serve(ctx: Rest): Promise<void>;
 };
+
+/** What a pipeline leaves to the routes of the platform. */
+interface Narrowed {
+  /** Service whose routes are reached; absent: all. */
+  service?: string;
+  /** Rate limits that were counted already. */
+  counted?: Set<string>;
+}
 type Rest = Context<{ req: IncomingMessage; res: ServerResponse }, CallMeta>;
 
 /** Runs may take this long to answer; an action of the platform much less. */
 const RUN_TIMEOUT_MS = 5 * MINUTE;
 const CALL_TIMEOUT_MS = MINUTE;
-/** Above the idle time-out of common balancers, so that they never reuse a connection this side has just closed. */
-const KEEP_ALIVE_MS = 70 * SECOND;
-const DRAIN_MS = 10 * SECOND;
-const MAX_URL_CHARS = 16_000;
 /** A read whose node dies is asked again of another one; the client notices a delay. */
 const READ_RETRIES = 2;
 
-/** One action of each part: when they can be reached, so can the platform. */
-const PARTS = { gateway: 'identity.resolve', workspaces: 'workspaces.access', runtime: 'runtime.webhook', events: 'events.emit' };
-
 const correlationOf = (response: ServerResponse) => String(response.getHeader(CORRELATION_HEADER) ?? '');
 
-/** @param isForeign a query that an automation reads: its names are its own affair */
-function queryOf(text: string, isForeign: boolean): JsonObject {
-  if (!text) return {};
-  const query = qs.parse(text, { depth: 5, parameterLimit: 200, arrayLimit: 100, allowPrototypes: false }) as JsonObject;
-  const hostile = findHostileName(query);
-  const refused = hostile ?? (isForeign ? undefined : findOperator(query));
-  if (refused) throw fault('BadParametersError', { message: `The query parameter '${refused.slice(0, 60)}' is refused.` });
-  return query;
-}
-
-/** A name such as `$ne`, at any depth: no parameter of ours is called so, but operators of databases are. */
-function findOperator(value: unknown): string | undefined {
-  if (typeof value !== 'object' || value === null) return undefined;
-  for (const [name, item] of Object.entries(value)) {
-    const found = name.startsWith('$') ? name : findOperator(item);
-    if (found) return found;
-  }
-  return undefined;
-}
-
-function credentialsOf(request: IncomingMessage, ip: string | undefined, correlationId: string): Credentials {
-  const { authorization, cookie } = request.headers;
-  const one = (value: string | string[] | undefined) => (Array.isArray(value) ? value[0] : value);
-  const cookieToken = cookieOf(cookie, 'access-token');
-  const legacyToken = one(request.headers['x-prismeai-token']);
-  const apiKey = one(request.headers['x-prismeai-api-key']);
-  return {
-    ...(authorization ? { authorization } : {}),
-    ...(cookieToken ? { cookieToken } : {}),
-    ...(legacyToken ? { legacyToken } : {}),
-    ...(apiKey ? { apiKey } : {}),
-    ...(ip ? { ip } : {}),
-    correlationId,
-  };
-}
-
-/** Who calls, and why a presented credential was refused: that matters only where one is required. */
-async function authenticate(self: Self, route: Route, method: string, credentials: Credentials): Promise<Known | null> {
-  let known: Known | null = null;
-  try {
-    known = await self.core.resolver.resolve(credentials);
-  } catch (error) {
-    const isCertain =
-      isAccessToken(credentials.authorization) || isAccessToken(credentials.legacyToken) || !isFault(error, 'AuthenticationError');
-    if (isCertain || route.auth !== 'optional') throw error;
-  }
-  if (route.auth !== 'optional') {
-    if (!known && !(route.auth === 'apiKey' && credentials.apiKey))
-      throw fault('AuthenticationError', { message: 'No authentication token found' });
-    if (known?.needsMfa && !route.beforeMfa) throw fault('MissingMFA');
-  }
-  if (route.sessionOnly && known?.claims.via === 'accessToken')
-    throw fault('AuthenticationError', { message: 'This route cannot be called with an access token.' });
-  if (known) assertScope(known.scopes, route.action, method);
-  return known?.needsMfa && !route.beforeMfa ? null : known;
-}
-
-function identityOf(self: Self, known: Known | null, { apiKey, ip }: Credentials, correlationId: string): Identity {
-  const more = { ...(apiKey ? { apiKeyHash: sha256(apiKey) } : {}), ...(ip ? { ip } : {}) };
-  const claims = known ? known.claims : { kind: 'none' as const, ...(apiKey ? { via: 'apiKey' as const } : {}) };
-  return identityKeysOf(self.broker).sign({ correlationId, ...claims, ...more });
-}
-
-/** The answer of the routes that are not of a resource; true when it was one. */
-function serveSystem(self: Self, request: IncomingMessage, response: ServerResponse, path: string): boolean {
-  if (request.method !== 'GET' && request.method !== 'HEAD') return false;
-  const answer = (status: number, body: unknown) => {
-    sendResult(response, body, { $statusCode: status });
-    return true;
-  };
-  if (path === '/sys/healthcheck') return answer(self.broker.started ? 200 : 503, { healthy: self.broker.started });
-  if (path === '/') return answer(200, { name: 'Prisme on Moleculer', api: self.core.config.apiUrl });
-  if (path === '/v2/openapi.json') return answer(200, openApiOf(routes, self.core.config.apiUrl));
-  if (path === '/oidc/jwks' || path === '/.well-known/jwks.json') return answer(200, self.core.keys.jwks());
-  if (path !== '/v2/readiness') return false;
-  const services = Object.fromEntries(
-    Object.entries(PARTS).map(([part, action]) => {
-      const isThere = !(self.broker.findNextActionEndpoint(action) instanceof Error);
-      return [part, { status: isThere ? 'ready' : 'error' }];
-    }),
-  );
-  const isReady = self.broker.started && Object.values(services).every(({ status }) => status === 'ready');
-  return answer(isReady ? 200 : 400, { status: isReady ? 'ready' : 'error', services });
-}
+const isSignIn = (path: string) =>
+  path.startsWith('/oidc/') || path.startsWith('/v2/login') || path === '/.well-known/openid-configuration';
 
 /** Where the browser comes from, when pages of that place may call the platform: what else a request says of it is not believed. */
 function originOf({ policies }: Self, { headers }: IncomingMessage): string | undefined {
@@ -167,9 +97,6 @@ function originOf({ policies }: Self, { headers }: IncomingMessage): string | un
   return policies.cors.isAllowed(origin) ? origin : undefined;
 }
 
-const isSignIn = (path: string) =>
-  path.startsWith('/oidc/') || path.startsWith('/v2/login') || path === '/.well-known/openid-configuration';
-
 /** Parameters of the action (see routes/route.ts). */
 async function paramsOf(
   self: Self,
@@ -177,10 +104,10 @@ async function paramsOf(
   { route, params }: Match,
   query: JsonObject,
   identity: Identity,
-  known: Known | null,
 ): Promise<JsonObject> {
   const { requestMaxBytes, uploadMaxBytes } = self.core.config;
   const { value: body, raw } = await readBody(request, route, { requestMaxBytes, uploadMaxBytes });
+  self.policies.validator.check(route, { params, query, body });
   const origin = route.origin ? originOf(self, request) : undefined;
   const built: JsonObject = { ...params, query, body, ...(origin ? { origin } : {}) };
   if (!route.raw) return built;
@@ -188,7 +115,7 @@ async function paramsOf(
   return {
     ...built,
     method: request.method,
-    headers: forwardedHeaders(request.headers, { authorization: known !== null }),
+    headers: forwardedHeaders(request.headers, { authorization: self.core.tokens.isOurs(request.headers.authorization) }),
     ...(identity.ip ? { ip: identity.ip } : {}),
     ...(raw ? { rawBody: raw.toString('base64') } : {}),
     ...(typeof key === 'string' ? { idempotencyKey: key } : {}),
@@ -237,6 +164,14 @@ const gateway: ServiceSchema<object, any> = {
   dependencies: ['identity'],
 
   actions: {
+    /** Reads GATEWAY_CONFIG_PATH again, as SIGHUP does: `call gateway.reload` at the prompt of this node. @throws ConfigurationError; what was in force stays */
+    reload: {
+      visibility: 'protected',
+      identity: 'any',
+      handler(this: Self) {
+        return this.policies.configuration.reload();
+      },
+    },
     /** moleculer-web gives every request its context here; what follows is ours: one table instead of a list of aliases tried in turn. */
     rest: {
       visibility: 'private',
@@ -253,6 +188,29 @@ const gateway: ServiceSchema<object, any> = {
   } as never,
 
   methods: {
+    /** The policies of the configuration file: `true` when they have answered, else what is left of the platform's routes. */
+    async passConfigured(
+      this: Self,
+      request: IncomingMessage,
+      response: ServerResponse,
+      path: string,
+      ip: string | undefined,
+    ): Promise<true | Narrowed> {
+      const { configuration, limiter, forwarder } = this.policies;
+      const current = configuration.current();
+      const found = current.find(request.method as string, path, String(request.headers.host ?? ''));
+      if (!found) return {};
+      const correlationId = correlationOf(response);
+      const outcome = await runPipeline(this, current, limiter, { request, response, ip, correlationId, found });
+      const { proxy, counted, ...more } = outcome;
+      if (!proxy) return { counted };
+      if ('moleculer' in proxy.target) return { counted, service: proxy.target.moleculer };
+      if (more.identity.sessionId) response.setHeader('x-prismeai-session-id', more.identity.sessionId);
+      const maxBytes = this.core.config.uploadMaxBytes;
+      await forwarder.forward(request, response, { ...more, policy: proxy.policy, target: proxy.target, correlationId, maxBytes });
+      return true;
+    },
+
     async serve(this: Self, ctx: Rest): Promise<void> {
       const { req: request, res: response } = ctx.params;
       const { cors, headers, router, addressOf, limiter } = this.policies;
@@ -262,34 +220,41 @@ const gateway: ServiceSchema<object, any> = {
         response.setHeader(CORRELATION_HEADER, correlationIdOf(request.headers[CORRELATION_HEADER], config.overwriteCorrelationId));
         applyHeaders(response, headers);
         if (cors.apply(request, response)) return;
-        const url = request.url ?? '/';
-        if (url.length > MAX_URL_CHARS) throw fault('RequestValidationError', { message: 'The address is too long.' });
+        assertClean(request);
+        const url = request.url as string;
         const mark = url.indexOf('?');
         const path = mark < 0 ? url : url.slice(0, mark);
-        if (serveSystem(this, request, response, path)) return;
-        if (isSignIn(path) && (await this.oidc.handle({ request, response, path, ip: addressOf(request) }))) return;
+        // A node that is stopping (or not up yet) ends what it has; a balancer asks another one.
+        if (!this.broker.started && path !== '/sys/healthcheck')
+          throw fault('ServiceUnavailable', { message: 'This node is stopping; ask again.' });
+        if (await this.policies.system.serve(request, response, path, () => isOperator(this, request))) return;
+        const ip = addressOf(request);
+        if (isSignIn(path) && (await this.oidc.handle({ request, response, path, ip }))) return;
+
+        const narrowed = await this.passConfigured(request, response, path, ip);
+        if (narrowed === true) return;
 
         match = path.startsWith('/v2/') ? router.match(request.method as string, path.slice(3)) : null;
-        if (!match) throw fault('NotFoundError');
+        if (!match || (narrowed.service && 'route' in match && !isOf(narrowed.service, match.route))) throw fault('NotFoundError');
         if ('allow' in match) {
           response.setHeader('allow', match.allow.join(', '));
           throw fault('NotFoundError', { message: `${request.method} is not a method of this route.`, data: { allow: match.allow } });
         }
         const { route, params } = match;
-        const query = queryOf(mark < 0 ? '' : url.slice(mark + 1), route.raw === true);
-        const ip = addressOf(request);
+        const query = queryOf(mark < 0 ? '' : url.slice(mark + 1), route.raw || route.action.startsWith('events.'));
         const credentials = credentialsOf(request, ip, correlationOf(response));
         const known = await authenticate(this, route, request.method as string, credentials);
         // A run that calls back goes on under the id of what started it.
         if (known?.claims.correlationId) response.setHeader(CORRELATION_HEADER, known.claims.correlationId);
         if (known?.claims.sessionId) response.setHeader('x-prismeai-session-id', known.claims.sessionId);
         checkCsrf(request.method as string, known?.claims.via, known?.csrf, request.headers['x-prismeai-csrf-token']);
-        if (route.limits && known?.claims.kind !== 'delegated')
-          await limiter.check(route.limits, { userId: known?.userId, ip, workspaceId: params.workspaceId }, response);
+        const limits = narrowed.counted ? route.limits?.filter(({ name }) => !narrowed.counted?.has(name)) : route.limits;
+        if (limits && known?.claims.kind !== 'delegated')
+          await limiter.check(limits, { userId: known?.userId, ip, workspaceId: params.workspaceId }, response);
 
         const correlationId = correlationOf(response);
         const identity = identityOf(this, known, credentials, correlationId);
-        const built = await paramsOf(this, request, match, query, identity, known);
+        const built = await paramsOf(this, request, match, query, identity);
         const ifMatch = request.headers['if-match'];
         const call = cancelWhenGone(this, response, match, correlationId);
         const meta: CallMeta = { identity, correlationId, ...call, ...(ifMatch ? { ifMatch } : {}) };
@@ -313,7 +278,10 @@ const gateway: ServiceSchema<object, any> = {
 
   async started(this: Self) {
     const { config } = this.core;
+    const configuration = openConfiguration(config.gatewayConfig);
     this.oidc = await openOidc(this);
+    let page: ReturnType<typeof documentPage> | undefined;
+    const json = () => openApiOf(routes, config.apiUrl);
     this.policies = {
       router: compileRoutes(routes),
       cors: corsPolicy(config),
@@ -323,16 +291,30 @@ const gateway: ServiceSchema<object, any> = {
         cache: () => this.cache,
         disabled: config.rateLimitDisabled,
         settings: config,
+        overrides: () => configuration.current().limits,
         onFailure: (error) => this.logger.warn(`Rate limits cannot be counted: ${error.message}`),
       }),
+      configuration,
+      validator: createValidator(),
+      forwarder: createForwarder(),
+      system: systemRoutes(this, {
+        json,
+        page: () => {
+          page ??= documentPage(json());
+          return page;
+        },
+      }),
     };
-    const server = createServer(
-      { maxHeaderSize: 32_768, requestTimeout: 5 * MINUTE, headersTimeout: 30 * SECOND, keepAliveTimeout: KEEP_ALIVE_MS },
-      (request, response) => this.httpHandler(request, response),
-    );
-    server.on('clientError', (_error, socket: Socket) => {
-      if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n');
-    });
+    this.onHangUp = () => {
+      try {
+        this.logger.warn(`SIGHUP: ${JSON.stringify(configuration.reload())} of GATEWAY_CONFIG_PATH is in force.`);
+      } catch (error) {
+        this.logger.error(`SIGHUP: the configuration in force stays. ${(error as Error).message}`);
+      }
+    };
+    process.on('SIGHUP', this.onHangUp);
+    const server = makeServer((request, response) => this.httpHandler(request, response));
+    server.on('upgrade', (request, socket, head) => void handleUpgrade(this, request, socket, head));
     this.server = server;
     this.connections = trackConnections(server);
     this.sockets = await attachSockets({
@@ -349,34 +331,26 @@ const gateway: ServiceSchema<object, any> = {
       clientIp: (request) => this.policies.addressOf(request),
       isAllowedOrigin: (origin) => this.policies.cors.isAllowed(origin),
     });
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', (error: NodeJS.ErrnoException) =>
-        reject(
-          fault('ConfigurationError', {
-            message:
-              error.code === 'EADDRINUSE'
-                ? `Port ${config.port} of ${config.host} is busy. Set PORT to another one.`
-                : `Cannot listen on ${config.host}:${config.port}: ${error.message}`,
-            cause: error,
-          }),
-        ),
-      );
-      server.listen(config.port, config.host, () => resolve());
-    });
+    await listen(server, config.port, config.host);
   },
 
   /** New requests are refused, those at work end, then the rest is cut. */
   async stopped(this: Self) {
     const { server, sockets, connections } = this;
+    if (this.onHangUp) process.off('SIGHUP', this.onHangUp);
     if (!server) return;
-    const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-    const timer = setTimeout(() => server.closeAllConnections(), DRAIN_MS);
-    await sockets?.close();
-    connections.release();
-    await closed;
-    clearTimeout(timer);
+    await drain(server, connections, async () => {
+      await Promise.all([sockets?.close(), this.policies.forwarder.close()]);
+    });
   },
 };
+
+/** Who runs the platform: the internal key, or a super admin. */
+async function isOperator(self: Self, request: IncomingMessage): Promise<boolean> {
+  if (hasInternalKey(request, self.core.config.internalApiKey)) return true;
+  const known = await self.core.resolver.resolve(credentialsOf(request, undefined, '')).catch(() => null);
+  return known?.claims.role === 'superadmin' && !known.needsMfa;
+}
 
 const isWebhookAnswer = (value: unknown): value is WebhookAnswer =>
   typeof value === 'object' && value !== null && 'encoding' in value && 'status' in value;

@@ -37,6 +37,8 @@ export async function attachSockets(options: SocketsOptions): Promise<Sockets> {
   const limits = { ...SOCKET_LIMITS, ...options.limits };
   const io = new Server(options.server, {
     path: '/socket.io/',
+    // Upgrades of other paths are the gateway's (upgrades.ts).
+    destroyUpgrade: false,
     serveClient: false,
     cors: { origin: true, credentials: true },
     cookie: { name: 'io', path: '/', httpOnly: true, sameSite: 'lax', ...(options.cookieMaxAgeS && { maxAge: options.cookieMaxAgeS }) },

@@ -41,7 +41,7 @@ export type RevisionsAnswer = Record<string, number>;
 /** `workspaces.eventMapping` { workspaceId } → `events` of the index. @throws ObjectNotFoundError */
 export type EventMappingAnswer = { events: unknown };
 
-/** `workspaces.resolve` { workspaceId: 'slug:…' | id } → id. @throws ObjectNotFoundError */
+/** `workspaces.resolve` { workspaceId: 'slug:…' | id } → its id and addresses. @throws ObjectNotFoundError */
 export type ResolveAnswer = { id: string; slug: string; name: string; customDomains?: string[] };
 
 /** Every event of services/workspaces carries it: the runtime reloads when it is newer than what it has. */

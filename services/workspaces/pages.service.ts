@@ -165,7 +165,8 @@ const pages: ServiceSchema<any, any> = {
         const shared = await rowOf(this, page.id, row.id);
         if (!isPublic(shared))
           await this.authorize(ctx, row.id, 'read', 'pages', { ...page, workspaceId: row.id, permissions: shared?.permissions ?? {} });
-        if (row.clientId) this.setHeaders(ctx, { 'x-prismeai-client-id': row.clientId });
+        // Without a client of its own the page signs its visitors in under the id of its workspace (services/gateway/oidc/clients.ts).
+        this.setHeaders(ctx, { 'x-prismeai-client-id': row.clientId ?? row.id });
         return detailedPage(this.store, row, snapshot, slug, isPublic(shared));
       },
     },

@@ -24,6 +24,8 @@ export interface Tokens {
   sign(claims: Omit<TokenClaims, 'iat' | 'exp'>, ttlS: number): string;
   /** @throws AuthenticationError with the reason */
   verify(token: string): TokenClaims;
+  /** Whether a header holds a credential this platform has issued, valid or not: nobody else is to learn it. */
+  isOurs(authorization: string | undefined): boolean;
 }
 
 const MAX_TOKEN_CHARS = 8_000;
@@ -37,6 +39,13 @@ export function createTokens(config: Config, keys: TokenKeyRing): Tokens {
     sign(claims, ttlS) {
       const { kid, secret } = keys.current();
       return jwt.sign(claims, secret, { algorithm: 'RS256', keyid: kid, issuer, audience, expiresIn: ttlS });
+    },
+    isOurs(authorization) {
+      const token = authorization?.replace(/^\s*bearer\s+/i, '').trim();
+      if (!token || token.length > MAX_TOKEN_CHARS) return false;
+      if (token.startsWith('at:')) return true;
+      const payload = jwt.decode(token);
+      return typeof payload === 'object' && payload?.iss === issuer;
     },
     verify(token) {
       if (token.length > MAX_TOKEN_CHARS) throw refuse('Malformed authentication token');

@@ -1,0 +1,62 @@
+/** authentication — the credentials of a request, who they belong to, and whether a route accepts that. */
+import type { IncomingMessage } from 'node:http';
+import { identityKeysOf } from '../../../mixins/auth/auth.mixin.ts';
+import type { Identity } from '../../../mixins/auth/identity.ts';
+import { fault, isFault } from '../../../mixins/shared/errors.ts';
+import type { Credentials } from '../contract.ts';
+import type { Self } from '../identity/core.mixin.ts';
+import { isAccessToken, type Known, sha256 } from '../identity/resolver.ts';
+import { assertScope } from '../identity/scopes.ts';
+import type { Route } from '../routes/route.ts';
+import { cookieOf } from '../sockets/handshake.ts';
+
+export type Guard = Pick<Route, 'auth' | 'beforeMfa' | 'sessionOnly'> & { action?: string };
+
+export function credentialsOf(request: IncomingMessage, ip: string | undefined, correlationId: string): Credentials {
+  const { authorization, cookie } = request.headers;
+  const one = (value: string | string[] | undefined) => (Array.isArray(value) ? value[0] : value);
+  const cookieToken = cookieOf(cookie, 'access-token');
+  const legacyToken = one(request.headers['x-prismeai-token']);
+  const apiKey = one(request.headers['x-prismeai-api-key']);
+  return {
+    ...(authorization ? { authorization } : {}),
+    ...(cookieToken ? { cookieToken } : {}),
+    ...(legacyToken ? { legacyToken } : {}),
+    ...(apiKey ? { apiKey } : {}),
+    ...(ip ? { ip } : {}),
+    correlationId,
+  };
+}
+
+/**
+ * Who calls; `null` for nobody, also for somebody whose second factor is still to come where nobody is asked for. Why a presented credential was
+ * refused matters only where one is required.
+ * @throws AuthenticationError · MissingMFA · ForbiddenError for a scope
+ */
+export async function authenticate(self: Self, guard: Guard, method: string, credentials: Credentials): Promise<Known | null> {
+  const { auth, beforeMfa, sessionOnly, action } = guard;
+  let known: Known | null = null;
+  try {
+    known = await self.core.resolver.resolve(credentials);
+  } catch (error) {
+    const isCertain =
+      isAccessToken(credentials.authorization) || isAccessToken(credentials.legacyToken) || !isFault(error, 'AuthenticationError');
+    if (isCertain || auth !== 'optional') throw error;
+  }
+  if (auth !== 'optional') {
+    if (!known && !(auth === 'apiKey' && credentials.apiKey))
+      throw fault('AuthenticationError', { message: 'No authentication token found' });
+    if (known?.needsMfa && !beforeMfa) throw fault('MissingMFA');
+  }
+  if (sessionOnly && known?.claims.via === 'accessToken')
+    throw fault('AuthenticationError', { message: 'This route cannot be called with an access token.' });
+  if (known && action) assertScope(known.scopes, action, method);
+  return known?.needsMfa && !beforeMfa ? null : known;
+}
+
+/** What was found out, signed for the services behind. */
+export function identityOf(self: Self, known: Known | null, { apiKey, ip }: Credentials, correlationId: string): Identity {
+  const more = { ...(apiKey ? { apiKeyHash: sha256(apiKey) } : {}), ...(ip ? { ip } : {}) };
+  const claims = known ? known.claims : { kind: 'none' as const, ...(apiKey ? { via: 'apiKey' as const } : {}) };
+  return identityKeysOf(self.broker).sign({ correlationId, ...claims, ...more });
+}
