@@ -29,6 +29,7 @@ export const SYSTEM_CALLS: Readonly<Record<string, string[]>> = {
   start: ['identity.firstAccess', 'identity.installerSession'],
   // People with a shell on a node (scripts/console): whoever holds a node holds its keys anyway.
   console: [
+    'gateway.reload',
     'operators.claims',
     'security.explain',
     'runtime.triggers',

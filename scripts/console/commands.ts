@@ -122,6 +122,14 @@ export function consoleCommands(print: Print = console.log): ConsoleCommand[] {
       },
     },
     {
+      command: 'policies reload',
+      description: 'Puts the gateway policies of GATEWAY_CONFIG_PATH in force on this node, as SIGHUP does',
+      async action(broker) {
+        const { pipelines, limits } = await call<{ pipelines: string[]; limits: string[] }>(broker, 'gateway.reload', {});
+        print(`In force: pipelines ${pipelines.join(', ') || 'none'}; limits ${limits.join(', ') || 'as built in'}.`);
+      },
+    },
+    {
       command: 'triggers <workspaceId>',
       description: 'What starts which automation of a workspace',
       async action(broker, { workspaceId = '' }) {

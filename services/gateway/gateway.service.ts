@@ -164,10 +164,10 @@ const gateway: ServiceSchema<object, any> = {
   dependencies: ['identity'],
 
   actions: {
-    /** Reads GATEWAY_CONFIG_PATH again, as SIGHUP does: `call gateway.reload` at the prompt of this node. @throws ConfigurationError; what was in force stays */
+    /** Reads GATEWAY_CONFIG_PATH again, as SIGHUP does: `policies reload` at the prompt of this node. @throws ConfigurationError; what was in force stays */
     reload: {
       visibility: 'protected',
-      identity: 'any',
+      identity: 'system',
       handler(this: Self) {
         return this.policies.configuration.reload();
       },

@@ -5,6 +5,7 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { identityKeysOf } from '../../mixins/auth/auth.mixin.ts';
 import { fault } from '../../mixins/shared/errors.ts';
 import { routes } from '../../services/gateway/routes/index.ts';
 import { client, expectOk, newUser } from '../support/client.ts';
@@ -249,7 +250,13 @@ describe('policies of the configuration file', () => {
   it('change while the gateway works; a file with a mistake is named and changes nothing', async () => {
     const { broker } = gateways.nodes[0] as (typeof gateways.nodes)[number];
     writeFileSync(file, configuration(1000).replace('limit: 1000', 'limit: none'));
-    await expect(broker.call('gateway.reload')).rejects.toMatchObject({
+    const reload = () =>
+      broker.call(
+        'gateway.reload',
+        {},
+        { meta: { identity: identityKeysOf(broker).sign({ kind: 'system', service: 'console', correlationId: 'c' }) } },
+      );
+    await expect(reload()).rejects.toMatchObject({
       type: 'ConfigurationError',
       message: expect.stringContaining("'pipelines.0.policies.1.rateLimit.limit' must be a number"),
     });
@@ -260,7 +267,7 @@ describe('policies of the configuration file', () => {
     expect((await client(base()).get('/outside/open')).status).toBe(404);
     expect((await client(base()).get('/outside/renamed')).status).toBe(200);
     writeFileSync(file, configuration(1000));
-    await broker.call('gateway.reload');
+    await reload();
   });
 
   it('with a mistake stop the start, and say which key', async () => {
