@@ -241,7 +241,10 @@ const gateway: ServiceSchema<object, any> = {
           throw fault('NotFoundError', { message: `${request.method} is not a method of this route.`, data: { allow: match.allow } });
         }
         const { route, params } = match;
-        const query = queryOf(mark < 0 ? '' : url.slice(mark + 1), route.raw || route.action.startsWith('events.'));
+        const query = queryOf(mark < 0 ? '' : url.slice(mark + 1), {
+          isFields: route.action.startsWith('events.'),
+          isForeign: route.raw === true,
+        });
         const credentials = credentialsOf(request, ip, correlationOf(response));
         const known = await authenticate(this, route, request.method as string, credentials);
         // A run that calls back goes on under the id of what started it.

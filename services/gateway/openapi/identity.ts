@@ -44,7 +44,7 @@ export const identity: Record<string, ActionSchema> = {
   'users.updateOwn': { answer: ref('User') },
   'users.update': { answer: ref('User') },
   'users.updateMany': {
-    body: { ...object({ ids: texts, emails: texts, groups: texts, behaviour: map }), anyOf: oneOrMore('ids', 'emails') },
+    body: object({ ids: texts, emails: texts, groups: texts, behaviour: map }),
     answer: object({ requestedCount: integer, matchedCount: integer, modifiedCount: integer }, [
       'requestedCount',
       'matchedCount',

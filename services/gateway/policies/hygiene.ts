@@ -60,16 +60,21 @@ function safelyDecoded(text: string): string {
 /**
  * The query as a value: `a[b]=1` nests, `a[]=1` is a list.
  * @param isFields names besides the known ones are fields, of which several values may be given (events)
- * @throws BadParametersError for a hostile name or a repeated parameter
+ * @param isForeign an automation reads it: its names are its own affair
+ * @throws BadParametersError for a hostile name, an operator of a database, or a repeated parameter
  */
-export function queryOf(text: string, isFields = false): JsonObject {
+export function queryOf(text: string, { isFields = false, isForeign = false } = {}): JsonObject {
   if (!text) return {};
   // The parser drops such names without a word.
   const [, hidden] = HOSTILE.exec(safelyDecoded(text)) ?? [];
   if (hidden) throw fault('BadParametersError', { message: `The query parameter '${hidden}' is refused.`, data: { parameter: hidden } });
   const query = qs.parse(text, { depth: 5, parameterLimit: 200, arrayLimit: 100, allowPrototypes: false }) as JsonObject;
-  const hostile = findHostileName(query);
-  if (hostile) throw fault('BadParametersError', { message: `The query parameter '${hostile}' is refused.`, data: { parameter: hostile } });
+  const refused = findHostileName(query) ?? (isForeign ? undefined : findOperator(query));
+  if (refused) {
+    const parameter = refused.slice(0, 60);
+    throw fault('BadParametersError', { message: `The query parameter '${parameter}' is refused.`, data: { parameter } });
+  }
+  if (isForeign) return query;
   for (const [name, value] of Object.entries(query)) {
     if (!Array.isArray(value) || LISTS.has(name) || (isFields && !SCALARS.has(name))) continue;
     // `name[]=…` says that a list is meant.
@@ -77,4 +82,14 @@ export function queryOf(text: string, isFields = false): JsonObject {
     throw fault('BadParametersError', { message: `The query parameter '${name}' is given more than once.`, data: { parameter: name } });
   }
   return query;
+}
+
+/** A name such as `$ne`, at any depth: no parameter of ours is called so, but operators of databases are. */
+function findOperator(value: unknown): string | undefined {
+  if (typeof value !== 'object' || value === null) return undefined;
+  for (const [name, item] of Object.entries(value)) {
+    const found = name.startsWith('$') ? name : findOperator(item);
+    if (found) return found;
+  }
+  return undefined;
 }
