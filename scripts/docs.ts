@@ -21,7 +21,7 @@ function configuration(): string {
       value === undefined || (Array.isArray(value) && value.length === 0) ? '' : `\`${Array.isArray(value) ? value.join(',') : value}\``;
     return `| \`${env}\`${aliases?.length ? ` (${aliases.map((alias) => `\`${alias}\``).join(', ')})` : ''} | ${kind} | ${cell(shown)} | ${cell(about)} |`;
   });
-  return `${NOTICE}\n\n# Configuration\n\nEvery setting is an environment variable. In brackets: names of the reference product that are understood too. A list is comma separated.\n\n| Variable | Kind | Default | Meaning |\n|---|---|---|---|\n${rows.join('\n')}\n\nVariables with an open set of names: \`WORKSPACE_CONFIG_<slug>_<key>\`, \`WORKSPACE_SECRET_<slug>_<name>\`, \`APP_CONFIG_<appSlug>_<key>\`, \`APP_SECRET_<appSlug>_<name>\`, \`ADDITIONAL_GLOBAL_VARS_<name>\`, \`WORKSPACES_STORAGE_GIT_PLATFORM_<id>_{URL,NAME,BRANCH,MODE,DIRPATH,AUTH_USER,AUTH_PASSWORD}\`.\n`;
+  return `${NOTICE}\n\n# Configuration\n\nEvery setting is an environment variable. In brackets: names of the reference product that are understood too. A list is comma separated.\n\n| Variable | Kind | Default | Meaning |\n|---|---|---|---|\n${rows.join('\n')}\n\nVariables with an open set of names: \`WORKSPACE_CONFIG_<slug>_<key>\`, \`WORKSPACE_SECRET_<slug>_<name>\`, \`APP_CONFIG_<appSlug>_<key>\`, \`APP_SECRET_<appSlug>_<name>\`, \`ADDITIONAL_GLOBAL_VARS_<name>\`, \`WORKSPACES_STORAGE_GIT_PLATFORM_<id>_{URL,NAME,BRANCH,MODE,DIRPATH,AUTH_USER,AUTH_PASSWORD}\`, \`WORKSPACES_GROUP_<name>_LABELS\`.\n`;
 }
 
 function errors(): string {

@@ -347,6 +347,7 @@ const OPEN_PREFIXES = [
   'APP_SECRET_',
   'ADDITIONAL_GLOBAL_VARS_',
   'WORKSPACES_STORAGE_GIT_PLATFORM_',
+  'WORKSPACES_GROUP_',
 ];
 
 function read(env: Env, setting: Setting): unknown {

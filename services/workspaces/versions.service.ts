@@ -14,6 +14,7 @@ import { CURRENT, versionFolder } from './dsul/layout.ts';
 import { duplicate } from './duplicate.ts';
 import { type Call, editing, type Self } from './editing.mixin.ts';
 import { shownIndex } from './git/credentials.ts';
+import { bulkImport, bulkPush, type ImportSummary, PLATFORM, type PushSummary } from './git/platform.ts';
 import { pull } from './git/pull.ts';
 import { push } from './git/push.ts';
 import { endSessionLocks } from './git/session.ts';
@@ -52,15 +53,19 @@ const versions: ServiceSchema<any, any> = {
       visibility: 'published',
       identity: 'required',
       params: { workspaceId: 'string' },
-      async handler(this: Self, ctx: Call<VersionParams>): Promise<VersionRow | Processing> {
+      async handler(this: Self, ctx: Call<VersionParams>): Promise<VersionRow | PushSummary | Processing> {
         const body: JsonObject = isPlainObject(ctx.params.body) ? ctx.params.body : {};
+        if (body.name !== undefined) assertVersionName(body.name);
+        if (ctx.params.workspaceId === PLATFORM) {
+          const told = { workspaceId: PLATFORM, event: 'workspaces.bulkPush.completed', timeout: ctx.params.query?.timeout };
+          return inTime(this, told, bulkPush(this, ctx, body));
+        }
         if (body.description === undefined || body.description === null || body.description === '')
           throw fault('RequestValidationError', {
             message: 'description is required.',
             data: { problems: [{ path: 'description', message: 'is required' }] },
           });
-        if (body.name !== undefined) assertVersionName(body.name);
-        if (!isPlainObject(body.repository)) return publish(this, ctx, body);
+        if (!isRepository(body.repository)) return publish(this, ctx, body);
         const row = await this.allowed(ctx, ctx.params.workspaceId, 'update');
         const taken = (row.versions ?? []).map(({ name }) => name);
         const name = nameOf(body, taken, new Date().toISOString());
@@ -95,13 +100,17 @@ const versions: ServiceSchema<any, any> = {
       visibility: 'published',
       identity: 'required',
       params: { workspaceId: 'string', versionId: 'string' },
-      async handler(this: Self, ctx: Call<VersionParams>): Promise<Imported | Processing> {
+      async handler(this: Self, ctx: Call<VersionParams>): Promise<Imported | ImportSummary | Processing> {
         const { versionId, query } = ctx.params;
         const body: JsonObject = isPlainObject(ctx.params.body) ? ctx.params.body : {};
+        if (ctx.params.workspaceId === PLATFORM) {
+          const told = { workspaceId: PLATFORM, event: 'workspaces.bulkImport.completed', timeout: query?.timeout };
+          return inTime(this, told, bulkImport(this, ctx, body));
+        }
         const row = await this.allowed(ctx, ctx.params.workspaceId, 'update');
         const told = { workspaceId: row.id, event: 'workspaces.imported', timeout: query?.timeout };
         const listed = row.versions?.find(({ name }) => name === versionId);
-        const repository = isPlainObject(body.repository) ? body.repository : listed?.repository;
+        const repository = isRepository(body.repository) ? body.repository : listed?.repository;
         if (repository) {
           const discardLocalChanges = body.discardLocalChanges === true || body.discardLocalChanges === 'true';
           return inTime(this, told, pull(this, ctx, row.id, { repositoryId: repository.id, version: versionId, discardLocalChanges }));
@@ -190,6 +199,16 @@ const versions: ServiceSchema<any, any> = {
 };
 
 export default versions;
+
+/** Whether a repository is named. @throws RequestValidationError for anything but `{ id }`: nothing is kept here that was meant for elsewhere */
+function isRepository(given: unknown): given is JsonObject {
+  if (given === undefined || given === null) return false;
+  if (isPlainObject(given) && typeof given.id === 'string' && given.id !== '') return true;
+  throw fault('RequestValidationError', {
+    message: 'repository must be { id }.',
+    data: { problems: [{ path: 'repository.id', message: 'is required' }] },
+  });
+}
 
 const nameOf = (body: JsonObject, taken: string[], now: string): string => {
   const name = (body.name as string | undefined) ?? generatedVersionName(taken, new Date(now));

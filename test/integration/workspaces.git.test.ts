@@ -21,6 +21,8 @@ if (!hasGit()) {
       env: {
         FETCH_ALLOWED_PRIVATE_HOSTS: server.host,
         WORKSPACES_STORAGE_GIT_PLATFORM_local_URL: server.create('platform').path,
+        WORKSPACES_STORAGE_GIT_PLATFORM_many_URL: `file://${server.create('many').path}`,
+        WORKSPACES_GROUP_core_LABELS: 'group:core, group:base',
         WORKSPACES_STORAGE_GIT_PLATFORM_local_NAME: 'Local',
         WORKSPACES_STORAGE_GIT_PLATFORM_local_DIRPATH: 'workspaces',
         WORKSPACES_STORAGE_GIT_PLATFORM_local_AUTH_PASSWORD: 'not-to-be-shown',
@@ -435,6 +437,73 @@ if (!hasGit()) {
       expect(
         await faultOf(ben.call('versions.pull', { workspaceId: one, versionId: 'latest', body: { repository: { id: 'local' } } })),
       ).toBe('ForbiddenError');
+    });
+
+    it('takes and gives many workspaces at once, for super admins', async () => {
+      const admin = platform.as('root', { role: 'superadmin' });
+      const repository = { id: 'many' };
+      const labelled = (slug: string, label: string, more: object = {}) =>
+        ada.call('workspaces.create', {
+          body: { name: slug, slug, labels: [label], description: 'x', photo: 'https://x.example/p.png', ...more },
+        });
+      const [one, two] = [await labelled('bulk-one', 'group:core'), await labelled('bulk-two', 'group:base')];
+      await labelled('bulk-other', 'group:other');
+      await write(ada, one.id, 'hello', 1);
+      await ada.call('apps.publish', { body: { workspaceId: one.id, slug: 'Bulk app' } });
+      await ada.call('appInstances.install', { workspaceId: two.id, body: { appSlug: 'Bulk app', slug: 'app' } });
+      const send = (body: object) =>
+        admin.call('versions.publish', { workspaceId: 'platform', body: { groups: ['core'], repository, ...body } });
+
+      expect(await send({ dryRun: true })).toMatchObject({ candidate: ['bulk-one', 'bulk-two'], pushed: [] });
+      expect(server.git('many', 'branch', '--list')).toBe('');
+      expect(await send({ name: 'r1' })).toMatchObject({ pushed: ['bulk-one', 'bulk-two'], errors: [], name: 'r1' });
+      expect(server.git('many', 'tag')).toBe('bulk-one/r1\nbulk-two/r1');
+      expect(server.file('many', 'bulk-other/index.yml')).toBeNull();
+      await write(ada, two.id, 'more', 1);
+      expect(await send({ name: 'r2' })).toMatchObject({ alreadyPushed: ['bulk-one'], pushed: ['bulk-two'] });
+      await ada.call('workspaces.lock', { workspaceId: two.id, body: { reason: 'merge_conflict' } });
+      expect(await send({ name: 'r3', force: true })).toMatchObject({ mergeConflict: ['bulk-two'], pushed: ['bulk-one'] });
+      await ada.call('workspaces.unlock', { workspaceId: two.id });
+      expect((await ada.call('versions.pull', { workspaceId: two.id, versionId: 'r1', body: { repository } })).deleted).toEqual([
+        'automations/more.yml',
+      ]);
+
+      // Another platform: what depends on an app comes after it, and groups are read from the files.
+      await ada.call('apps.remove', { appSlug: 'Bulk app' });
+      for (const { id } of [one, two]) await ada.call('workspaces.remove', { workspaceId: id });
+      const origin = (slug: string) => server.file('many', `${slug}/.import.yml`);
+      server.commit('many', {
+        'bulk-one/.import.yml': `${origin('bulk-one')}groups: [core]\n`,
+        'bulk-two/.import.yml': `${origin('bulk-two')}groups: [core]\ndependsOn: [app/Bulk app]\n`,
+        'a-broken/index.yml': 'name: [\n',
+        'a-broken/.import.yml': 'groups: [core]\n',
+        'later/index.yml': 'name: Later\n',
+        'docs/readme.md': 'not a workspace',
+      });
+      const take = (body: object = {}) =>
+        admin.call('versions.pull', { workspaceId: 'platform', versionId: 'latest', body: { groups: ['core'], repository, ...body } });
+      const taken = await take();
+      expect(taken).toMatchObject({ publishedApps: ['Bulk app'], skipped: [], updatedWorkspaceIds: [], errors: [{ slug: 'a-broken' }] });
+      const rows = await admin.call('workspaces.list', { query: { search: 'bulk-' } });
+      expect(rows.map(({ slug }: any) => slug).sort()).toEqual(['bulk-one', 'bulk-other', 'bulk-two']);
+      const again = rows.find(({ slug }: any) => slug === 'bulk-two');
+      expect((await admin.call('workspaces.get', { workspaceId: again.id })).imports.app.broken).toBeUndefined();
+      expect(await take()).toMatchObject({ skipped: ['bulk-one', 'bulk-two'], createdWorkspaceIds: [] });
+      expect((await take({ forceReimport: true })).updatedWorkspaceIds).toHaveLength(2);
+      expect(await admin.call('workspaces.list', { query: { search: 'a-broken' } })).toEqual([]);
+
+      for (const caller of [ada, platform.anonymous])
+        expect(await faultOf(caller.call('versions.publish', { workspaceId: 'platform', body: { groups: ['core'], repository } }))).toBe(
+          'ForbiddenError',
+        );
+      expect(await faultOf(send({ groups: ['nope'] }))).toBe('ObjectNotFoundError');
+      expect(await faultOf(take({ repository: { id: 'nope' } }))).toBe('ObjectNotFoundError');
+      expect(await faultOf(ada.call('versions.publish', { workspaceId: rows[0].id, body: { description: 'x', repository: 'main' } }))).toBe(
+        'RequestValidationError',
+      );
+      await eventually(() =>
+        expect(platform.events.filter(({ type }) => type === 'workspaces.bulkImport.completed').length).toBeGreaterThan(0),
+      );
     });
   });
 }

@@ -10,6 +10,7 @@
  */
 import git from 'isomorphic-git';
 import { fault, isFault } from '../../../mixins/shared/errors.ts';
+import { isPlainObject } from '../../../mixins/shared/json.ts';
 import { parseArchive } from '../archive/import-archive.ts';
 import { type Imported, importInto } from '../archive/import-workspace.ts';
 import type { ArchivedFile } from '../archive/read-archive.ts';
@@ -19,7 +20,7 @@ import type { WorkspaceRow, WriteLock } from '../store/rows.ts';
 import { commitTree, exists, isAncestor, mergeCommits } from './merge.ts';
 import { canonical, changesTo, ownFiles } from './own-files.ts';
 import { repositoryOf } from './repositories.ts';
-import { MERGE_CONFLICT, type Session, synchronising } from './session.ts';
+import { MERGE_CONFLICT, type Session, synchronising, tagOf } from './session.ts';
 import { changedTree, filesAt, textOf } from './tree.ts';
 
 export interface PullOptions {
@@ -78,14 +79,17 @@ async function run(session: Session, { version, discardLocalChanges }: PullOptio
     });
   // A read-only repository never hears of our merge: local changes are told apart from its own head.
   const synced = isWritable || takesAll ? kept : head;
-  const imported = await importInto(self, ctx, row.id, await parseArchive(files), {
+  const parsed = await parseArchive(files);
+  const imported = await importInto(self, ctx, row.id, parsed, {
     prune: known !== undefined || discardLocalChanges || wanted !== undefined,
     isRollback: true,
     exclude: repository.exclude,
     version: version === 'latest' ? result.slice(0, 12) : version,
     lock: session.lock,
     record: (draft) => {
-      const lastPull = { createdAt: draft.now, ...by(draft.author.userId), version, commit: synced, repositoryId: repository.id };
+      const named = isPlainObject(parsed.origin?.version) ? parsed.origin.version.name : undefined;
+      const pulled = version === 'latest' && typeof named === 'string' ? named : version;
+      const lastPull = { createdAt: draft.now, ...by(draft.author.userId), version: pulled, commit: synced, repositoryId: repository.id };
       session.end(draft, synced, { lastPull, dirty: hasLocalChanges });
     },
   });
@@ -96,8 +100,8 @@ async function run(session: Session, { version, discardLocalChanges }: PullOptio
 
 const by = (userId: string | undefined) => (userId ? { createdBy: userId } : {});
 
-async function commitNamed({ remote, repository }: Session, name: string): Promise<string> {
-  const ref = `refs/tags/${name}`;
+async function commitNamed({ remote, repository, row }: Session, name: string): Promise<string> {
+  const ref = tagOf(repository, row.slug, name);
   const tagged = remote.refs.get(ref);
   if (tagged) {
     await remote.fetch([ref]);

@@ -14,7 +14,7 @@ import { changedFiles, commitTree, isAncestor, mergeCommits } from './merge.ts';
 import { changesTo, ownFiles } from './own-files.ts';
 import { textsAt } from './pull.ts';
 import { repositoryOf } from './repositories.ts';
-import { NO_EMAIL, type Session, synchronising } from './session.ts';
+import { NO_EMAIL, type Session, synchronising, tagOf } from './session.ts';
 import { changedTree } from './tree.ts';
 
 export interface PushOptions {
@@ -42,7 +42,7 @@ async function run(session: Session, { name, description }: PushOptions): Promis
   const { self, ctx, row, repository, remote, author, branchRef, ownRef, tell } = session;
   const head = remote.refs.get(branchRef);
   const before = remote.refs.get(ownRef);
-  const tag = `refs/tags/${name}`;
+  const tag = tagOf(repository, row.slug, name);
   if (remote.refs.has(tag))
     throw fault('AlreadyUsedError', { message: `The repository already has a tag '${name}'.`, data: { version: name } });
   if (!head && [...remote.refs.keys()].some((ref) => ref.startsWith('refs/heads/')))

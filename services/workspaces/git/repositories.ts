@@ -73,16 +73,14 @@ export async function repositoryOf(
     const resolve = await resolver(store, keyRing, workspace.id);
     return ownRepository(id, own[id] as JsonObject, keyRing, workspace.id, resolve);
   }
-  const fields = platformFields(config).get(String(id));
-  if (!fields)
-    throw fault('ObjectNotFoundError', {
-      message: `There is no repository '${String(id)}'.`,
-      data: { subjectType: 'repositories', id: String(id) },
-    });
-  return platformRepository(String(id), fields, workspace.slug);
+  return platformRepository(config, String(id), workspace.slug);
 }
 
-function platformRepository(id: string, fields: Fields, slug: string): Repository {
+/** A repository of the platform, at the folder of a workspace, or of all with an empty `slug`. @throws ObjectNotFoundError · PrismeError */
+export function platformRepository(config: Config, id: string, slug: string): Repository {
+  const fields = platformFields(config).get(id);
+  if (!fields)
+    throw fault('ObjectNotFoundError', { message: `There is no repository '${id}'.`, data: { subjectType: 'repositories', id } });
   const { URL: url, BRANCH: branch = 'main', MODE, DIRPATH, TYPE = 'git', AUTH_USER, AUTH_PASSWORD } = fields;
   if (!url || TYPE !== 'git')
     throw fault('PrismeError', {
@@ -96,7 +94,7 @@ function platformRepository(id: string, fields: Fields, slug: string): Repositor
     url: url.replace(/^file:\/\//, ''),
     branch,
     mode: isMode(MODE) ? MODE : 'read-write',
-    folder: [...folderNames(DIRPATH ?? '', id), ...slug.split('/')].join('/'),
+    folder: [...folderNames(DIRPATH ?? '', id), ...slug.split('/').filter(Boolean)].join('/'),
     ...(AUTH_PASSWORD ? { auth: { username: AUTH_USER ?? 'git', password: AUTH_PASSWORD } } : {}),
     exclude: [],
   };

@@ -16,6 +16,10 @@ import { exists } from './merge.ts';
 import { openHttpRemote, openLocalRemote, type Remote } from './remote.ts';
 import type { Repository } from './repositories.ts';
 
+/** The tag of a version; in a repository that many workspaces share, each has its own. */
+export const tagOf = ({ isPlatform }: Repository, slug: string, version: string): string =>
+  `refs/tags/${isPlatform ? `${slug}/` : ''}${version}`;
+
 /** Of commits whose author has no address we know. */
 export const NO_EMAIL = 'hello@prisme.ai';
 export const MERGE_CONFLICT = 'merge_conflict';
@@ -94,7 +98,7 @@ export async function synchronising<T>(
     // What was edited between the first look and the lock counts.
     const locked = await self.store.current(workspaceId);
     tell('checkout', `Opening ${repository.name}`);
-    remote = await open(self, repository);
+    remote = await openRemote(self, repository);
     const branchRef = `refs/heads/${repository.branch}`;
     const ownRef = `refs/heads/prismeai/${row.slug}/${repository.branch}`;
     await remote.fetch([branchRef, ownRef]);
@@ -141,7 +145,8 @@ async function unlock(self: Self, ctx: Call<any>, workspaceId: string, lock: Wri
     .catch((error) => self.logger.warn(`The lock of workspace ${workspaceId} stays until its time-out: ${error.message}`));
 }
 
-function open(self: Self, { url, auth, isPlatform }: Repository): Promise<Remote> {
+/** Whoever opens it closes it. */
+export function openRemote(self: Self, { url, auth, isPlatform }: Repository): Promise<Remote> {
   if (/^https?:\/\//.test(url)) return openHttpRemote(url, gitHttp(guardOf(self), { isPlatform }), auth);
   // Only operators can name a path: repositoryOf refuses it elsewhere.
   if (!isPlatform) throw fault('ForbiddenError', { message: 'A path of this machine cannot be a repository.' });
