@@ -4,7 +4,7 @@
  */
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { type CoreOptions, type OpenedBus, openBus } from '../../mixins/bus/bus.ts';
-import type { Carrier } from '../../mixins/bus/carrier.ts';
+import type { Carrier, Entry } from '../../mixins/bus/carrier.ts';
 import type { EventBus } from '../../mixins/bus/contract.ts';
 import { shardOf } from '../../mixins/bus/topics.ts';
 import { type Config, loadConfig } from '../../mixins/shared/config.ts';
@@ -371,6 +371,31 @@ export function busContract(name: string, openLog: () => Promise<BusLog>, { isCl
         await eventually(() => seen.length === 1);
         await eventually(async () => (await node.deadLetters({})).length === 1);
         expect((await node.deadLetters({}))[0]?.event).toMatchObject({ id: 'broken', payload: { raw: '{"not json' } });
+      });
+
+      it('settles once what is sent twice, and nothing for a former owner', async () => {
+        const { carrier } = (await openNode()).core;
+        const shard = shardOf('w', carrier.shards);
+        const entry = (n: number) => ({ shard, id: `e${n}`, topic: 't', workspaceId: 'w', group: '', body: '{}' });
+        await carrier.register('g');
+        await carrier.append([entry(1), entry(2)]);
+        const [first, second] = await carrier.read(shard, '0', 10);
+        const lease = await carrier.lease('g', shard, 'm', 60_000);
+        const death = { entry: first as Entry, attempts: 1, error: { error: 'E', message: 'm' } };
+        const rest = { passed: 1, ahead: [], forget: [], failures: [] };
+        const settlement = { ...rest, cursor: first?.position as string, dead: [death] };
+
+        expect(await carrier.lease('g', shard, 'other', 60_000)).toBeNull();
+        expect(await carrier.settle('g', shard, lease?.token as string, settlement)).toBe(true);
+        expect(await carrier.settle('g', shard, lease?.token as string, settlement)).toBe(true);
+        expect(await carrier.settle('g', shard, 'not the owner', { ...rest, cursor: second?.position as string, dead: [death] })).toBe(
+          false,
+        );
+
+        expect(await carrier.deaths({})).toHaveLength(1);
+        expect((await carrier.backlog())[0]).toMatchObject({ group: 'g', entries: 1, dead: 1 });
+        await carrier.release('g', shard, lease?.token as string);
+        expect(await carrier.lease('g', shard, 'other', 60_000)).toMatchObject({ cursor: first?.position, wasReleased: true });
       });
 
       it('redrives a dead letter to its group alone, and drops one', async () => {

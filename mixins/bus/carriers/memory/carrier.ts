@@ -1,6 +1,6 @@
 /** memory — the log as arrays of this process, for tests: nothing survives it. Time is an argument; stores can be shared, so that several nodes meet in one. */
 import { fault } from '../../../shared/errors.ts';
-import type { Carrier, CarrierOptions, DeathQuery, Draft, Entry, Failure, Follower, StoredDeath } from '../../carrier.ts';
+import type { Carrier, CarrierOptions, DeathQuery, Draft, Entry, Failure, Follower, Settlement, StoredDeath } from '../../carrier.ts';
 
 const SHARDS = 16;
 
@@ -47,6 +47,7 @@ export const open = async (options: CarrierOptions): Promise<Carrier> => openMem
 
 export function openMemory(store: MemoryStore, { maxEntries = 1_000_000, keepMs = 3_600_000 }: Partial<CarrierOptions> = {}): Carrier {
   const own = new Set<Follower>();
+  const settled = new WeakSet<Settlement>();
   let isClosed = false;
 
   const groupOf = (name: string): GroupShard[] => {
@@ -189,10 +190,13 @@ export function openMemory(store: MemoryStore, { maxEntries = 1_000_000, keepMs 
         const state = stateOf(group, shard);
         if (state.owner === token) state.owner = '';
       }),
-    settle: (group, shard, token, { cursor, ahead, forget, failures, dead }) =>
+    settle: (group, shard, token, settlement) =>
       step(() => {
+        const { cursor, ahead, forget, failures, dead } = settlement;
         const state = stateOf(group, shard);
         if (state.owner !== token) return false;
+        if (settled.has(settlement)) return true;
+        settled.add(settlement);
         state.cursor = Number(cursor);
         for (const position of forget) {
           state.ahead.delete(position);

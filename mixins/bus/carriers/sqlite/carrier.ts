@@ -49,6 +49,8 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
   const db = openDatabase(file, synchronous, maxPages);
   const sql = prepareAll(db);
   const followers = new Set<Follower>();
+  /** An answer is never lost here: what was committed is known. */
+  const settled = new WeakSet<Settlement>();
   let pending: Pending[] = [];
   let isScheduled = false;
   let lastCommit = 0;
@@ -318,7 +320,12 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
         },
       }),
     release: (group, shard, token) => inNextCommit<void>({ work: () => void sql.release.run(group, shard, token) }),
-    settle: (group, shard, token, settlement) => inNextCommit({ work: () => settle(group, shard, token, settlement) }),
+    async settle(group, shard, token, settlement) {
+      if (settled.has(settlement)) return true;
+      const isOurs = await inNextCommit({ work: () => settle(group, shard, token, settlement) });
+      if (isOurs) settled.add(settlement);
+      return isOurs;
+    },
 
     async backlog() {
       const groups = sql.groups.all() as Row[];
