@@ -185,7 +185,7 @@ async function fairness(): Promise<Row> {
   const model = modelOf({ main: { name: 'Main', do: [{ repeat: { until: '{{never}} == true', do: [step] } }] } });
   await start(model, { maxSteps: 200_000 }).catch(() => {});
   const stop = sampleDelays();
-  const ended = await start(model, { maxSteps: 19_000_000, maxTurns: 10_000_000 }).catch((error: { type?: string }) => error.type);
+  const ended = await start(model, { maxSteps: 19_000_000, maxOpenTurns: 10_000_000 }).catch((error: { type?: string }) => error.type);
   const delays = stop();
   return {
     name: `delay of a timer beside an endless loop, p99 of ${delays.length} (it ends with ${ended})`,

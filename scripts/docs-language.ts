@@ -139,6 +139,7 @@ const LIMITS: Record<keyof RunLimits, string> = {
   maxBusyMs: 'Milliseconds of computing without a pause.',
   maxWallMs: 'Milliseconds of a run in memory, waits not counted.',
   maxTurns: 'Turns of one loop.',
+  maxOpenTurns: 'Turns of a loop that only a condition ends.',
   maxOutputBytes: 'Bytes of the output of an automation.',
   maxTemplateChars: 'Characters of a text that is made.',
   maxValueNodes: 'Parts (texts, numbers, lists, objects) of one value.',

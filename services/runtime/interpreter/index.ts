@@ -59,6 +59,8 @@ export interface RunLimits {
   maxWallMs: number;
   /** Turns of one loop. */
   maxTurns: number;
+  /** Turns of a loop that only a condition ends. */
+  maxOpenTurns: number;
   /** Bytes of an automation's output. */
   maxOutputBytes: number;
   /** Characters a template may produce. */

@@ -8,6 +8,8 @@ export const DEFAULT_RUN_LIMITS: RunLimits = {
   maxBusyMs: 30_000,
   maxWallMs: 900_000,
   maxTurns: 1_000_000,
+  // At the rate a workspace may loop this ends while a caller still listens.
+  maxOpenTurns: 100_000,
   maxOutputBytes: 10_000_000,
   maxTemplateChars: 10_000_000,
   maxValueNodes: 1_000_000,

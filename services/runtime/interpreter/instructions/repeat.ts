@@ -42,10 +42,13 @@ function itemsOf(on: unknown): unknown[] {
 /** `break` with scope repeat ends this loop and no more. */
 const afterLoop = (outcome: Outcome): Outcome => (outcome?.scope === 'repeat' ? undefined : outcome);
 
-const tooManyTurns = (max: number, turns?: number) =>
+const tooManyTurns = (max: number, turns: number) =>
+  fault('LimitExceededError', { message: `A loop may have ${max} turns, this one has ${turns}.`, data: { limit: 'maxTurns', max } });
+
+const neverEnds = (max: number) =>
   fault('LimitExceededError', {
-    message: `A loop may have ${max} turns${turns === undefined ? '' : `, this one has ${turns}`}.`,
-    data: { limit: 'maxTurns', max },
+    message: `The condition of this loop was not true after ${max} turns.`,
+    data: { limit: 'maxOpenTurns', max },
   });
 
 function enter(frame: Frame, item: unknown, index: number): void {
@@ -111,10 +114,10 @@ export const repeat = defineInstruction({
         const value = on?.evaluate(frame, env);
         const { until, stop } = untilOf(loop, frame, on !== null);
         if (isLiveStream(value)) return overStream({ ...loop, stop }, value, frame, until);
-        const { maxTurns } = frame.run.budget.limits;
+        const { maxTurns, maxOpenTurns } = frame.run.budget.limits;
         const items = on ? itemsOf(value) : null;
         const isOpen = items === null && stop !== null;
-        let turns = items ? items.length : isOpen ? maxTurns + 1 : until;
+        let turns = items ? items.length : isOpen ? maxOpenTurns + 1 : until;
         if (items && until > 0) turns = Math.min(turns, until);
         if (!(turns > 0)) return undefined;
         turns = Math.floor(turns);
@@ -132,13 +135,13 @@ function oneByOne(loop: Loop, items: unknown[] | null, turns: number, frame: Fra
   const restore = remember(frame.locals);
   let paid = TURNS_PER_TOKEN_CALL;
   const { stop: condition } = loop;
-  const { maxTurns } = frame.run.budget.limits;
+  const { maxOpenTurns } = frame.run.budget.limits;
 
   const ends = (outcome: Outcome, index: number): Outcome | 'go on' | 'stop' => {
     if (outcome) return outcome.scope === 'repeat' ? 'stop' : outcome;
     if (condition) {
       if (condition.evaluate(frame, frame.run.env)) return 'stop';
-      if (index + 1 >= maxTurns && index + 1 < turns) throw tooManyTurns(maxTurns);
+      if (!items && index + 1 >= maxOpenTurns) throw neverEnds(maxOpenTurns);
     }
     return 'go on';
   };
@@ -199,10 +202,10 @@ async function inBatches(
   interval: number,
   frame: Frame,
 ): Promise<Outcome> {
-  const { maxTurns } = frame.run.budget.limits;
+  const { maxOpenTurns } = frame.run.budget.limits;
   let paid = TURNS_PER_TOKEN_CALL;
   for (let start = 0; start < turns; start += size) {
-    if (start >= maxTurns) throw tooManyTurns(maxTurns);
+    if (!items && loop.stop && start >= maxOpenTurns) throw neverEnds(maxOpenTurns);
     if (start > 0 && interval > 0) await frame.perform({ type: 'sleep', ms: interval });
     const count = Math.min(size, turns - start);
     for (; start + count > paid; paid += TURNS_PER_TOKEN_CALL)

@@ -15,7 +15,7 @@ describe('a run without end', () => {
     let ticks = 0;
     const timer = setInterval(() => ticks++, 1);
 
-    const ended = run(main(endless), { limits: { maxSteps: 400_000, sliceMs: 2 } });
+    const ended = run(main(endless), { limits: { maxSteps: 400_000, maxOpenTurns: 1_000_000, sliceMs: 2 } });
 
     await expect(ended).rejects.toMatchObject({
       type: 'LimitExceededError',
