@@ -1,0 +1,3 @@
+import { clientCalls } from './client-calls.suite.ts';
+
+clientCalls('the calls of the public client', async () => ({}));
