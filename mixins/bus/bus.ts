@@ -303,11 +303,10 @@ async function positionsAfter(carrier: Carrier, id: string): Promise<Map<number,
 }
 
 async function lagOf(carrier: Carrier): Promise<GroupLag[]> {
-  const now = Date.now();
-  return (await carrier.backlog()).map(({ group, entries, oldestAt, dead }) => ({
+  return (await carrier.backlog()).map(({ group, entries, ageMs = 0, dead }) => ({
     group,
     entries,
-    seconds: oldestAt === undefined ? 0 : Math.max((now - oldestAt) / 1000, 0),
+    seconds: ageMs / 1000,
     dead,
   }));
 }

@@ -96,8 +96,8 @@ export interface DeathQuery {
 export interface Backlog {
   group: string;
   entries: number;
-  /** When the oldest unsettled entry was written, ms since the epoch; undefined when there is none. */
-  oldestAt?: number;
+  /** How long ago, by the store's clock, the oldest unsettled entry was written, ms; undefined when there is none. */
+  ageMs?: number;
   dead: number;
 }
 

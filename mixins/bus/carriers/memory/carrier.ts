@@ -222,7 +222,7 @@ export function openMemory(store: MemoryStore, { maxEntries = 1_000_000, keepMs 
           return {
             group,
             entries: open.length,
-            oldestAt: open.length ? Math.min(...open.map(({ at }) => at)) : undefined,
+            ageMs: open.length ? store.now() - Math.min(...open.map(({ at }) => at)) : undefined,
             dead: matching({ group }).length,
           };
         }),

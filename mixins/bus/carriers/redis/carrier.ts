@@ -173,6 +173,7 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
   }
 
   async function backlogOf(group: string): Promise<Backlog> {
+    const clock = await now();
     const parts = await each(async (shard) => {
       const [cursor, passed] = await client.hmget(keys.state(shard, group), 'cursor', 'passed');
       const [ahead, dead, next, info] = await Promise.all([
@@ -182,19 +183,19 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
         client.xinfo('STREAM', keys.log(shard)).catch(() => []) as Promise<(string | number)[]>,
       ]);
       const first = next[0];
-      if (!first) return { entries: 0, oldestAt: undefined, dead };
+      if (!first) return { entries: 0, ageMs: undefined, dead };
       const at = (name: string) => Number(info[info.indexOf(name) + 1] ?? 0);
       // Redis 7 counts what was ever added; before, the length is the best there is.
       const total = info.includes('entries-added')
         ? at('entries-added') - Number(passed ?? at('entries-added') - at('length'))
         : at('length');
-      return { entries: Math.max(total - ahead, 1), oldestAt: Number(first[0].split('-')[0]), dead };
+      return { entries: Math.max(total - ahead, 1), ageMs: clock - Number(first[0].split('-')[0]), dead };
     });
-    const ages = parts.flatMap(({ oldestAt }) => (oldestAt === undefined ? [] : [oldestAt]));
+    const ages = parts.flatMap(({ ageMs }) => (ageMs === undefined ? [] : [ageMs]));
     return {
       group,
       entries: parts.reduce((sum, { entries }) => sum + entries, 0),
-      oldestAt: ages.length ? Math.min(...ages) : undefined,
+      ageMs: ages.length ? Math.max(...ages, 0) : undefined,
       dead: parts.reduce((sum, { dead }) => sum + dead, 0),
     };
   }

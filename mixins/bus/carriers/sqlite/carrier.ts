@@ -334,7 +334,12 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
         const { ahead } = sql.aheadCount.get(grp as string) as Row;
         const { dead } = sql.deadCount.get(grp as string) as Row;
         const left = Number(entries) - Number(ahead);
-        return { group: String(grp), entries: left, oldestAt: left > 0 && oldest ? Number(oldest) : undefined, dead: Number(dead) };
+        return {
+          group: String(grp),
+          entries: left,
+          ageMs: left > 0 && oldest ? Math.max(Date.now() - Number(oldest), 0) : undefined,
+          dead: Number(dead),
+        };
       });
     },
     size: async () => Number((sql.count.get() as Row).n),
