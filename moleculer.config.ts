@@ -5,6 +5,7 @@ import { identityMiddleware } from './mixins/auth/identity.middleware.ts';
 import { SECOND } from './mixins/shared/clock.ts';
 import { type Config, loadConfig, useConfig } from './mixins/shared/config.ts';
 import { isFault } from './mixins/shared/errors.ts';
+import { SteadyNodes } from './mixins/shared/steady-nodes.strategy.ts';
 import { watchNodesMiddleware } from './mixins/shared/watch-nodes.middleware.ts';
 import { consoleCommands } from './scripts/console/commands.ts';
 
@@ -29,7 +30,7 @@ export function brokerOptions(config: Config): BrokerOptions {
     // Calls in flight finish before a node leaves.
     tracking: { enabled: true, shutdownTimeout: 10 * SECOND },
     // Work spreads over every instance; with the default a node would keep all of it for itself.
-    registry: { strategy: 'RoundRobin', preferLocal: !isCluster },
+    registry: { strategy: SteadyNodes as unknown as string, preferLocal: !isCluster },
     // Nothing is repeated unless the caller says so (`retries`): only it knows that doing a thing twice does no harm.
     retryPolicy: { enabled: true, retries: 0, delay: 100, maxDelay: SECOND, factor: 2, check: isLostNode },
     circuitBreaker: {

@@ -11,8 +11,15 @@ export function watchNodesMiddleware(everyMs = SECOND): Middleware {
   return {
     name: 'WatchNodes',
     async started(broker: ServiceBroker) {
+      if (!broker.transit) return;
       const { discoverer } = broker.registry as unknown as { discoverer: { checkRemoteNodes(): void } };
-      if (broker.transit) timer = setInterval(() => discoverer.checkRemoteNodes(), everyMs).unref();
+      let lookedAt = performance.now();
+      timer = setInterval(() => {
+        const now = performance.now();
+        // When it was this node that stood still, the beats of the others wait to be read: they are looked at the next time.
+        if (now - lookedAt < 2 * everyMs) discoverer.checkRemoteNodes();
+        lookedAt = now;
+      }, everyMs).unref();
     },
     async stopping() {
       clearInterval(timer);
