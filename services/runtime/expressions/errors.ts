@@ -40,6 +40,10 @@ export class ExpressionError extends Error {
   readonly reason: string;
   /** The name would reach a prototype. */
   readonly isHostile: boolean;
+  /** Where the text stands in the value that was evaluated, as far as it is known. */
+  keys: (string | number)[] = [];
+  /** Where that value stands in the program; then `keys` are part of it. */
+  place: string | undefined;
 
   constructor(type: ExpressionErrorType, reason: string, text: string, range: Range, { isHostile = false } = {}) {
     super(text ? `${reason}\n${excerptOf(text, range)}` : reason);
@@ -50,6 +54,18 @@ export class ExpressionError extends Error {
     this.text = text;
     this.isHostile = isHostile;
   }
+}
+
+/** Adds the key under which the value that failed stands; a fault known before the run has its place already. */
+export function underKey(error: unknown, key: string | number | undefined): unknown {
+  if (error instanceof ExpressionError && error.place === undefined && key !== undefined) error.keys.unshift(key);
+  return error;
+}
+
+/** 1-based line and column of a position in a text. */
+export function lineOf(text: string, at: number): { line: number; column: number } {
+  const before = text.slice(0, at);
+  return { line: before.split('\n').length, column: at - (before.lastIndexOf('\n') + 1) + 1 };
 }
 
 /** A name that no path, key or argument may use. */

@@ -6,7 +6,7 @@ import { DEFAULT_LIMITS, type Limits } from './limits.ts';
 import { Parser } from './parser.ts';
 
 export type { Scope } from './compiler.ts';
-export { type Diagnostic, ExpressionError, excerptOf, type Range } from './errors.ts';
+export { type Diagnostic, ExpressionError, excerptOf, lineOf, type Range } from './errors.ts';
 export type { Env, FunctionDefinition } from './function.ts';
 export { functions, nearest } from './functions/index.ts';
 export { matchesQuery } from './functions/query.ts';

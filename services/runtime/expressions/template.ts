@@ -4,7 +4,7 @@
  */
 import type { Node } from './ast.ts';
 import { type Compilation, compileNode, type Evaluate, type Scope, sizeOf } from './compiler.ts';
-import { type Diagnostic, ExpressionError, refusedName } from './errors.ts';
+import { type Diagnostic, ExpressionError, refusedName, underKey } from './errors.ts';
 import type { Env } from './function.ts';
 import { CHARS_PER_STEP, DEFAULT_LIMITS, type Limits } from './limits.ts';
 import { Parser } from './parser.ts';
@@ -83,7 +83,13 @@ function compileValue(value: unknown, work: Work, depth: number): Part {
     if (items.every((item) => item === null)) return null;
     return (scope, env) => {
       env.charge(items.length);
-      return items.map((item, index) => (item === null ? value[index] : item(scope, env)));
+      const made: unknown[] = [];
+      try {
+        for (const [index, item] of items.entries()) made.push(item === null ? value[index] : item(scope, env));
+      } catch (error) {
+        throw underKey(error, made.length);
+      }
+      return made;
     };
   }
   return compileObject(value as Record<string, unknown>, work, depth);
@@ -108,10 +114,16 @@ function compileObject(value: Record<string, unknown>, work: Work, depth: number
   return (scope, env) => {
     env.charge(entries.length);
     const made: Record<string, unknown> = {};
-    for (const { key, computedKey, fixed, computed } of entries) {
-      const name = computedKey ? toText(computedKey(scope, env)) : key;
-      if (computedKey && isHostile(name)) throw refusedName(name, key, { start: 0, end: key.length });
-      made[name] = computed === null ? fixed : computed(scope, env);
+    let present: string | undefined;
+    try {
+      for (const { key, computedKey, fixed, computed } of entries) {
+        present = key;
+        const name = computedKey ? toText(computedKey(scope, env)) : key;
+        if (computedKey && isHostile(name)) throw refusedName(name, key, { start: 0, end: key.length });
+        made[name] = computed === null ? fixed : computed(scope, env);
+      }
+    } catch (error) {
+      throw underKey(error, present);
     }
     return made;
   };

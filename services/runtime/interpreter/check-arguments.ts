@@ -51,3 +51,41 @@ function check(value: unknown, schema: ArgumentSchema, owner: string, keys: (str
     }
   }
 }
+
+/** Fields of an automation; any other is kept, and told only when it looks like one of these misspelt. */
+const FIELDS = [
+  'name',
+  'description',
+  'slug',
+  'when',
+  'do',
+  'output',
+  'arguments',
+  'validateArguments',
+  'schemas',
+  'private',
+  'disabled',
+  'authorizations',
+  'labels',
+];
+const TRIGGERS = ['events', 'endpoint', 'schedules'];
+
+export function checkFields(automation: Record<string, unknown>, context: CompileContext): void {
+  for (const key of Object.keys(automation)) {
+    if (FIELDS.includes(key) || TRIGGERS.includes(key)) continue;
+    const meant = nearest(key, FIELDS);
+    if (meant) context.warn('UnknownField', `'${key}' is no field of an automation: it has no effect.`, key, `Did you mean '${meant}'?`);
+  }
+  const { when } = automation;
+  if (!isPlainObject(when)) return;
+  for (const key of Object.keys(when)) {
+    if (TRIGGERS.includes(key)) continue;
+    const meant = nearest(key, TRIGGERS);
+    context.warn(
+      'UnknownField',
+      `'${key}' is no trigger: events, endpoint and schedules are.`,
+      `when.${key}`,
+      meant && `Did you mean '${meant}'?`,
+    );
+  }
+}

@@ -17,6 +17,7 @@ export const CODES: Record<string, { severity: Problem['severity']; meaning: str
   UnknownAutomation: warning('A call of nothing: misspelt, deleted, or of an app that is not installed.'),
   UnknownArgument: warning('An argument that the instruction does not have: it is ignored.'),
   UnknownValue: warning('A value that is none of those possible.'),
+  UnknownField: warning('A field of an automation, or of `when`, that is probably misspelt.'),
   MissingArgument: warning('A required argument is missing.'),
   WrongType: warning('An argument of another type than expected.'),
   IgnoredKeys: warning('Keys beside the name of the instruction.'),

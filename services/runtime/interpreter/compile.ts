@@ -18,7 +18,7 @@ import {
   type Template,
 } from '../expressions/index.ts';
 import { assign, pathMask } from './assign.ts';
-import { checkArguments } from './check-arguments.ts';
+import { checkArguments, checkFields } from './check-arguments.ts';
 import { fromExpressionError } from './faults.ts';
 import { type Frame, maskOf } from './frame.ts';
 import type { Block, CompileContext, Engine, Executable } from './instruction.ts';
@@ -65,6 +65,18 @@ const quietly = (error: unknown): ExpressionError => {
   if (error instanceof ExpressionError) return error;
   throw error;
 };
+
+/** Tells in which argument an evaluation fails. */
+const placed =
+  (at: string, evaluate: Expression['evaluate']): Expression['evaluate'] =>
+  (scope, env) => {
+    try {
+      return evaluate(scope, env);
+    } catch (error) {
+      if (error instanceof ExpressionError) error.place ??= `${at}${pathOf(error.keys)}`;
+      throw error;
+    }
+  };
 
 class Context implements CompileContext {
   readonly engine: Engine;
@@ -119,6 +131,7 @@ class Context implements CompileContext {
 
   private broken(error: unknown, suffix: string): Expression & { isConstant: false } {
     const found = quietly(error);
+    found.place = this.at(suffix);
     this.noteFault(found, suffix);
     return {
       ...NOTHING,
@@ -130,16 +143,22 @@ class Context implements CompileContext {
   }
 
   template(value: unknown, suffix = ''): Template {
-    const template = compileTemplate(value, { onFault: (error, keys) => this.noteFault(error, suffix, keys) });
+    const at = this.at(suffix);
+    const template = compileTemplate(value, {
+      onFault: (error, keys) => {
+        this.noteFault(error, suffix, keys);
+        error.place = `${at}${pathOf(keys)}`;
+      },
+    });
     this.note(template.warnings, suffix);
-    return template;
+    return template.isConstant ? template : { ...template, evaluate: placed(at, template.evaluate) };
   }
 
   condition(text: string, suffix: string): Expression {
     try {
       const expression = compileExpression(text);
       this.note(expression.warnings, suffix);
-      return expression;
+      return { ...expression, evaluate: placed(this.at(suffix), expression.evaluate) };
     } catch (error) {
       return this.broken(error, suffix);
     }
@@ -304,6 +323,7 @@ export function compileAutomation(
   const work: Work = { engine, problems, calls, depth: 0 };
   const context = new Context(work, `automations.${slug}`);
   problems.push(...structureOf(slug, automation));
+  checkFields(automation, context);
   const block = Array.isArray(automation.do) ? context.block(automation.do, 'do') : { items: [], deepMask: 0 };
   const output = automation.output === undefined ? undefined : context.template(automation.output, 'output');
   const authorizations = automation.authorizations;

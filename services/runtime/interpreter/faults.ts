@@ -1,6 +1,6 @@
 /** faults — errors of the language with their place: what clients see, what `$error` holds, what events tell. */
 import { type Fault, fault, isFault, toPublicError } from '../../../mixins/shared/errors.ts';
-import { ExpressionError } from '../expressions/index.ts';
+import { ExpressionError, lineOf } from '../expressions/index.ts';
 import type { Frame } from './frame.ts';
 
 /** Errors already told in an executed event: only the innermost automation tells. */
@@ -14,7 +14,11 @@ export const markReported = (error: unknown): void => {
 export function fromExpressionError(error: ExpressionError): Fault {
   return fault(error.type, {
     message: error.message,
-    data: { ...(error.text ? { expression: error.text.slice(0, 1000) } : {}), range: error.range },
+    data: {
+      ...(error.text ? { expression: error.text.slice(0, 1000), ...lineOf(error.text, error.range.start) } : {}),
+      range: error.range,
+      ...(error.place === undefined ? {} : { place: error.place }),
+    },
     cause: error,
   });
 }
@@ -30,7 +34,11 @@ export function located(error: unknown, path: string, frame: Frame): unknown {
   const found = error instanceof ExpressionError ? fromExpressionError(error) : isTooMuch(error) ? tooMuch(error) : error;
   if (isFault(found)) {
     const data = (found.data ?? {}) as Record<string, unknown>;
-    if (data.place === undefined) found.data = { ...data, place: frame.model.instance ? `${frame.model.instance}:${path}` : path };
+    // Known already: how far into the instruction, or which instruction of an automation that was called.
+    const isWithin = typeof data.place === 'string' && data.place.startsWith(path) && (found as { frame?: unknown }).frame === undefined;
+    const place = isWithin ? (data.place as string) : path;
+    if (data.place === undefined || isWithin)
+      found.data = { ...data, place: frame.model.instance ? `${frame.model.instance}:${place}` : place };
     if ((found as { frame?: unknown }).frame === undefined)
       Object.defineProperty(found, 'frame', { value: frame.place, enumerable: false });
   }

@@ -56,7 +56,7 @@ export function checkCalls(calls: Call[], source: WorkspaceSource, problems: Pro
 }
 
 /** Problems of a name, not of what stands behind it. */
-const OF_KEYS = new Set(['UnknownAutomation', 'UnknownArgument']);
+const OF_KEYS = new Set(['UnknownAutomation', 'UnknownArgument', 'UnknownField']);
 
 /** File, line and column of what was found. */
 export function placeProblems(problems: Problem[], source: WorkspaceSource, texts: Record<string, string>): void {

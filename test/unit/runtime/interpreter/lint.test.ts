@@ -17,7 +17,7 @@ function findings(text: string, others: Record<string, string> = {}) {
 }
 
 const BROKEN = `name: Broken
-when: { endpoint: true }
+when: { endpoint: true, event: [a] }
 arguments: { s: { type: string, pattern: '(?=x)' } }
 validateArguments: true
 do:
@@ -40,11 +40,13 @@ do:
   - set: { name: t, value: '${'{{'.repeat(70)}x${'}}'.repeat(70)}' }
   - break: { scope: repeat }
   - comment: never
+ouput: 1
 `;
 
 describe('lint', () => {
   it('finds everything at once, with line, column and what was meant', () => {
     expect(findings(BROKEN)).toEqual([
+      "2:25 UnknownField Did you mean 'events'?",
       '3:12 InvalidSchema',
       '6:10 MissingArgument',
       "6:25 UnknownArgument Did you mean 'value'?",
@@ -65,6 +67,7 @@ describe('lint', () => {
       expect.stringMatching(/^22:\d+ LimitExceededError$/),
       '23:21 BreakOutsideLoop',
       '24:5 Unreachable',
+      "25:1 UnknownField Did you mean 'output'?",
     ]);
   });
 
