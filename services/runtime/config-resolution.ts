@@ -120,3 +120,12 @@ export function secretTextsOf(schema: unknown, value: unknown, texts: string[] =
   }
   return texts;
 }
+
+/** In an object shorter texts are rarely what is secret of it (`env: prod`), and would hide ordinary words. */
+const MIN_LEAF_CHARS = 6;
+
+/** What must not be seen of a secret: its text, or every text inside it. */
+export function textsOfSecret(value: unknown): string[] {
+  if (typeof value !== 'object' || value === null) return value === undefined || value === null ? [] : [String(value)];
+  return Object.values(value).flatMap((item) => textsOfSecret(item).filter((text) => text.length >= MIN_LEAF_CHARS));
+}

@@ -12,7 +12,7 @@ import type { PrismeEvent } from '../../mixins/shared/event.ts';
 import { isPlainObject, type JsonObject } from '../../mixins/shared/json.ts';
 import type { KeyRing } from '../../mixins/shared/keyring.ts';
 import type { ModelAnswer } from '../workspaces/contract.ts';
-import { environmentValues, resolveConfig, secretTextsOf } from './config-resolution.ts';
+import { environmentValues, resolveConfig, secretTextsOf, textsOfSecret } from './config-resolution.ts';
 import type { CompiledWorkspace, RunModel, WorkspaceSource } from './interpreter/index.ts';
 import { endpointsOf, prefixed } from './triggers.ts';
 
@@ -188,12 +188,7 @@ export function createModels({ sources, compile, keys, config, onProblems, onLoa
       own: answer.config?.value ?? {},
       defaults: [environmentValues(config.open, 'WORKSPACE_CONFIG', answer.slug ?? '')],
     });
-    const texts = [
-      ...Object.values(secrets)
-        .filter((value) => typeof value !== 'object')
-        .map(String),
-      ...root.secretTexts,
-    ];
+    const texts = [...Object.values(secrets).flatMap(textsOfSecret), ...root.secretTexts];
     root.secretTexts = [...new Set(texts)];
     return { ...loaded, root };
   }
