@@ -1,6 +1,10 @@
 /** Rows 14, 22 and 26 of access-control.md 11 that need a gateway with its policies on: sockets before a second factor, addresses to return to, limits. */
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Secret, TOTP } from 'otpauth';
+import { identityKeysOf } from '../../mixins/auth/auth.mixin.ts';
+import { SETTINGS } from '../../mixins/shared/config.ts';
 import { client, expectOk, newUser, signIn } from '../support/client.ts';
 import { type Gateways, startGateways } from '../support/gateway-node.ts';
 
@@ -86,6 +90,63 @@ describe('the door', () => {
       const refused = await anonymous(forwarded);
       expect([forwarded, refused.status, refused.body.error]).toEqual([forwarded, 429, 'TooManyRequests']);
       expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
+    }
+  });
+});
+
+describe('a start on a fresh machine', () => {
+  const SECRET = /key|secret|password|token|credential/i;
+
+  it('has no default for anything that is secret', () => {
+    const secretive = Object.entries(SETTINGS).filter(
+      ([, { env }]) => SECRET.test(env) && !/(AGE|DAYS|RATE|MAX|TTL|HEADER|LIMIT|REGEXP)/.test(env),
+    );
+    expect(secretive.length).toBeGreaterThan(5);
+    expect(secretive.filter(([, setting]) => 'default' in setting && setting.default !== undefined).map(([name]) => name)).toEqual([]);
+  });
+
+  it('has none in the files it can be deployed with either', () => {
+    const root = join(import.meta.dirname, '../..');
+    const compose = readFileSync(join(root, 'docker-compose.yml'), 'utf8');
+    for (const [, name, value] of compose.matchAll(/^\s*([A-Z_]*(?:KEY|SECRET|PASSWORD|TOKEN)[A-Z_]*): *(.*)$/gm))
+      expect([name, value]).toEqual([name, expect.stringMatching(/^\$\{\w+(:-|:\?[^}]*)\}$/)]);
+  });
+
+  it('makes keys of its own, readable by nobody else, and believes nothing another one signed', async () => {
+    const [one, two] = await Promise.all([startGateways(), startGateways()]);
+    try {
+      const kids = await Promise.all([one, two].map(async ({ url }) => JSON.stringify((await expectOk(client(url).get('/jwks'))).keys)));
+      expect(kids[0]).not.toBe(kids[1]);
+      const files = (dir: string) =>
+        readdirSync(join(dir, 'keys')).map((name) => [name, readFileSync(join(dir, 'keys', name), 'utf8')] as const);
+      for (const [name, text] of files(one.dataDir)) {
+        expect([name, statSync(join(one.dataDir, 'keys', name)).mode & 0o077]).toEqual([name, 0]);
+        expect(new Map(files(two.dataDir)).get(name)).not.toBe(text);
+      }
+      expect(statSync(join(one.dataDir, 'keys')).mode & 0o077).toBe(0);
+      const person = await newUser(one.url, 'fresh');
+      expect((await person.get('/me')).status).toBe(200);
+      expect((await client(two.url, person.token).get('/me')).status).toBe(401);
+      const [a, b] = [one, two].map(({ nodes }) => identityKeysOf(nodes[0]?.broker as never));
+      const identity = a?.sign({ kind: 'user', userId: 'ada', role: 'superadmin', correlationId: 'c' });
+      expect(() => b?.verify(structuredClone({ ...identity }))).toThrow(expect.objectContaining({ type: 'AuthenticationError' }));
+    } finally {
+      await Promise.all([one.stop(), two.stop()]);
+    }
+  });
+
+  it('lets nobody in with a name and password that anybody could guess', async () => {
+    const house = await startGateways({}, { adminEmail: undefined, adminPassword: undefined } as never);
+    try {
+      for (const email of ['admin@example.org', 'admin@localhost', 'admin@prisme.ai', 'admin', 'root'])
+        for (const password of ['', 'admin', 'password', 'changeme', 'prisme', '12345678'])
+          expect([email, password, (await client(house.url).post('/login', { email, password })).status >= 400]).toEqual([
+            email,
+            password,
+            true,
+          ]);
+    } finally {
+      await house.stop();
     }
   });
 });
