@@ -30,6 +30,15 @@ export interface Tokens {
 
 const MAX_TOKEN_CHARS = 8_000;
 
+/** Claims that are no JSON make the library throw: such a token is as malformed as any other. */
+function decode(token: string): jwt.Jwt | null {
+  try {
+    return jwt.decode(token, { complete: true });
+  } catch {
+    return null;
+  }
+}
+
 export function createTokens(config: Config, keys: TokenKeyRing): Tokens {
   const issuer = issuerOf(config);
   const audience = config.apiUrl;
@@ -49,7 +58,7 @@ export function createTokens(config: Config, keys: TokenKeyRing): Tokens {
     },
     verify(token) {
       if (token.length > MAX_TOKEN_CHARS) throw refuse('Malformed authentication token');
-      const decoded = jwt.decode(token, { complete: true });
+      const decoded = decode(token);
       if (!decoded || typeof decoded.payload === 'string') throw refuse('Malformed authentication token');
       const key = typeof decoded.header.kid === 'string' ? keys.find(decoded.header.kid) : undefined;
       if (!key) throw refuse('Authentication token signed with an unknown key');
