@@ -5,7 +5,7 @@
 import { Ajv } from 'ajv';
 import formatsPlugin from 'ajv-formats';
 import { fault } from '../../../mixins/shared/errors.ts';
-import { isPlainObject, type JsonObject, readPath } from '../../../mixins/shared/json.ts';
+import { isHostileName, isPlainObject, type JsonObject, readPath } from '../../../mixins/shared/json.ts';
 import { regexFrom } from '../expressions/index.ts';
 
 // Patterns come from users: they run in linear time.
@@ -65,7 +65,7 @@ export function toJsonSchema(argument: unknown): JsonObject {
 }
 
 const mapValues = (map: JsonObject, change: (value: unknown) => unknown): JsonObject =>
-  Object.fromEntries(Object.entries(map).map(([key, value]) => [key, change(value)]));
+  Object.fromEntries(Object.entries(map).flatMap(([key, value]) => (isHostileName(key) ? [] : [[key, change(value)]])));
 
 /** Dotted paths of properties marked `mark: true`, through `properties` only. */
 export function markedPaths(properties: unknown, mark: 'secret' | 'redact', prefix = '', depth = 0): string[] {
@@ -79,12 +79,18 @@ export function markedPaths(properties: unknown, mark: 'secret' | 'redact', pref
 
 type Check = (payload: JsonObject) => void;
 
+/** Schemas that ajv holds: none, once they are compiled. For tests. */
+export const heldSchemas = (): number => (ajv as unknown as { _cache: Map<unknown, unknown> })._cache.size;
+
 /** Compiled once; ajv's own errors, plus the older `dataPath`. */
 function checker(schema: JsonObject, onFault: (message: string) => void): Check {
   let validate: ReturnType<typeof ajv.compile>;
   try {
     validate = ajv.compile(schema);
+    // Otherwise it is kept for ever by its schema object: a leak with every revision of a workspace.
+    ajv.removeSchema(schema);
   } catch (error) {
+    ajv.removeSchema(schema);
     onFault((error as Error).message);
     return () => {
       throw fault('InvalidArgumentsError', { message: `Invalid arguments schema: ${(error as Error).message}`, cause: error });

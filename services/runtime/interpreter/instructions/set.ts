@@ -68,14 +68,15 @@ export const set = defineInstruction({
           throw fault('InvalidInstructionError', {
             message: `Invalid set instruction: unknown type '${String(type)}'; use ${TYPES.join(', ')}.`,
           });
-        const seconds = lifespan.evaluate(frame, env);
+        const given = lifespan.evaluate(frame, env);
+        const seconds = given === undefined || given === null || given === '' ? Number.NaN : Number(given);
         return assign(
           frame,
           path.evaluate(frame, env),
           path.append,
           type,
           value.evaluate(frame, env),
-          typeof seconds === 'number' ? seconds : undefined,
+          seconds > 0 ? seconds : undefined,
         ) as Outcome & undefined;
       },
     };

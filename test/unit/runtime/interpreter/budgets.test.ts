@@ -4,6 +4,7 @@ import { describe, expect, it } from '@jest/globals';
 import { Ajv } from 'ajv';
 import { parse } from 'yaml';
 import { automationSchema, compileWorkspace, instructions } from '../../../../services/runtime/interpreter/index.ts';
+import { heldSchemas } from '../../../../services/runtime/interpreter/schemas.ts';
 import { fakeWorld } from '../../../support/fake-world.ts';
 import { run } from '../../../support/run-automation.ts';
 
@@ -136,6 +137,18 @@ describe('blocks within blocks', () => {
     expect(problems.map(({ code }) => code)).toContain('LimitExceededError');
     await expect(run(main(nested(100)))).rejects.toMatchObject({ type: 'LimitExceededError' });
     await expect(run(main(nested(3000)))).rejects.toMatchObject({ type: 'LimitExceededError' });
+  });
+});
+
+describe('what a compile leaves behind', () => {
+  it('is nothing in the validator: schemas of former revisions are let go', () => {
+    const automations = { main: { name: 'M', do: [], validateArguments: true, arguments: { n: { type: 'number' } } } };
+    const before = heldSchemas();
+
+    for (let revision = 0; revision < 20; revision++)
+      compileWorkspace({ id: 'w', revision, automations: JSON.parse(JSON.stringify(automations)), imports: {} });
+
+    expect(heldSchemas()).toBe(before);
   });
 });
 
