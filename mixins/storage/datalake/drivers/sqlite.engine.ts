@@ -2,7 +2,7 @@
  * sqlite.engine — the tables of the embedded event history and the statements on them. Synchronous: sqlite.ts decides on which thread it runs.
  *
  * `events` holds one narrow row per event (the fields people search by), `bodies` its JSON text, `words` (FTS5) its words. The three share `seq`.
- * Narrow rows keep counts and aggregations away from the payloads.
+ * Narrow rows keep counts and aggregations away from the payloads. `usages` counts what each workspace holds, in the transaction that changes it.
  */
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
@@ -29,7 +29,12 @@ const SCHEMA = `
   CREATE INDEX IF NOT EXISTS events_topic ON events (ws, ttopic, ts) WHERE ttopic IS NOT NULL;
   CREATE INDEX IF NOT EXISTS events_target ON events (ws, tuser, ts) WHERE tuser IS NOT NULL;
   CREATE INDEX IF NOT EXISTS events_age ON events (ts);
+  CREATE TABLE IF NOT EXISTS usages (ws TEXT PRIMARY KEY, events INTEGER NOT NULL, bytes INTEGER NOT NULL) WITHOUT ROWID;
 `;
+
+/** Rows removed, pages given back and full text merged by one call: writers get their turn in between. */
+const SLICE = 2_000;
+const MERGED_PAGES = 300;
 
 const MAX_LIMIT = 10_000;
 const COUNTED_AT_MOST = 10_000;
@@ -38,7 +43,10 @@ export interface SqliteEngine {
   store(events: PrismeEvent[]): { refused: { event: PrismeEvent; reason: string }[] };
   search(request: SearchRequest): SearchResult;
   get(workspaceId: string, id: string): PrismeEvent | null;
+  /** Removes one slice of the selection; called until it returns 0. */
   remove(selection: { workspaceId?: string; before?: string; userId?: string; types?: string[] }): number;
+  /** Gives back a slice of the space of what was removed; `false` once there is nothing more to give. */
+  compact(isFirst: boolean): boolean;
   usage(workspaceId?: string): { workspaceId: string; events: number; bytes: number }[];
   close(): void;
 }
@@ -59,6 +67,9 @@ export function openSqliteEngine(file: string, { readOnly = false } = {}): Sqlit
   if (!readOnly) {
     db.exec('PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;');
     db.exec(SCHEMA);
+    // Files from before there were counts.
+    if (db.prepare('SELECT 1 FROM usages LIMIT 1').get() === undefined)
+      db.exec('INSERT OR IGNORE INTO usages SELECT ws, count(*), coalesce(sum(bytes), 0) FROM events WHERE ws IS NOT NULL GROUP BY ws');
   }
   // FULL: a stored event survives a power cut; the cost is one flush per batch, not per event.
   db.exec('PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -32000; PRAGMA mmap_size = 268435456;');
@@ -104,7 +115,8 @@ export function openSqliteEngine(file: string, { readOnly = false } = {}): Sqlit
 
   const insertSql = `INSERT INTO events (${COLUMNS.map(({ name }) => name).join(', ')}, odd) VALUES (${COLUMNS.map(() => '?').join(', ')}, ?) ON CONFLICT (id) DO NOTHING`;
 
-  function storeOne(event: PrismeEvent): void {
+  /** Whether the event is new. */
+  function storeOne(event: PrismeEvent): boolean {
     const values: SqlValue[] = [];
     let odd = 0;
     for (const column of COLUMNS) {
@@ -114,10 +126,28 @@ export function openSqliteEngine(file: string, { readOnly = false } = {}): Sqlit
     }
     if (!Number.isFinite(values[3])) throw new Error('createdAt is not a date');
     const { changes, lastInsertRowid } = prepare(insertSql).run(...values, odd);
-    if (Number(changes) === 0) return;
+    if (Number(changes) === 0) return false;
     prepare('INSERT INTO bodies (seq, body) VALUES (?, ?)').run(lastInsertRowid, JSON.stringify(event));
     prepare('INSERT INTO words (rowid, word) VALUES (?, ?)').run(lastInsertRowid, [...eventWords(event)].join(' '));
+    return true;
   }
+
+  /** Adds to what workspaces hold; negative numbers take away. */
+  function count(rows: { ws: string | null | undefined; bytes: unknown }[], sign: 1 | -1): void {
+    const sums = new Map<string, [number, number]>();
+    for (const { ws, bytes } of rows) {
+      if (typeof ws !== 'string') continue;
+      const sum = sums.get(ws) ?? [0, 0];
+      sums.set(ws, [sum[0] + sign, sum[1] + sign * (typeof bytes === 'number' ? bytes : 0)]);
+    }
+    for (const [ws, [events, bytes]] of sums) {
+      prepare(
+        'INSERT INTO usages (ws, events, bytes) VALUES (?, ?, ?) ON CONFLICT (ws) DO UPDATE SET events = events + excluded.events, bytes = bytes + excluded.bytes',
+      ).run(ws, events, bytes);
+      if (sign < 0) prepare('DELETE FROM usages WHERE ws = ? AND events <= 0').run(ws);
+    }
+  }
+  const counted = ({ source, size }: PrismeEvent) => ({ ws: source?.workspaceId, bytes: size });
 
   /** One event per savepoint, so that a bad one does not take its batch along. */
   function storeEach(events: PrismeEvent[]): { event: PrismeEvent; reason: string }[] {
@@ -125,7 +155,7 @@ export function openSqliteEngine(file: string, { readOnly = false } = {}): Sqlit
     for (const event of events) {
       db.exec('SAVEPOINT one');
       try {
-        storeOne(event);
+        if (storeOne(event)) count([counted(event)], 1);
       } catch (error) {
         db.exec('ROLLBACK TO one');
         if (isOutage(error)) throw error;
@@ -217,28 +247,37 @@ export function openSqliteEngine(file: string, { readOnly = false } = {}): Sqlit
   }
 
   function removeRows(where: string, params: SqlValue[]): number {
-    let removed = 0;
-    for (;;) {
-      // In slices, so that writers and the log file are not held up by one huge deletion.
-      const rows = transaction(() => {
-        const chosen = prepare(`SELECT seq FROM events e WHERE ${where} LIMIT 5000`).all(...params) as { seq: number }[];
-        for (const { seq } of chosen) {
-          prepare('DELETE FROM words WHERE rowid = ?').run(seq);
-          prepare('DELETE FROM bodies WHERE seq = ?').run(seq);
-          prepare('DELETE FROM events WHERE seq = ?').run(seq);
-        }
-        return chosen.length;
-      });
-      removed += rows;
-      if (rows === 0) break;
+    return transaction(() => {
+      const chosen = prepare(`SELECT seq, ws, bytes FROM events e WHERE ${where} LIMIT ${SLICE}`).all(...params) as {
+        seq: number;
+        ws: string | null;
+        bytes: unknown;
+      }[];
+      for (const { seq } of chosen) {
+        prepare('DELETE FROM words WHERE rowid = ?').run(seq);
+        prepare('DELETE FROM bodies WHERE seq = ?').run(seq);
+        prepare('DELETE FROM events WHERE seq = ?').run(seq);
+      }
+      count(chosen, -1);
+      return chosen.length;
+    });
+  }
+
+  const pragma = (name: string): number => Number(Object.values(db.prepare(`PRAGMA ${name}`).get() as object)[0]);
+  const changes = (): number => (prepare('SELECT total_changes() AS n').get() as { n: number }).n;
+
+  /** @see https://www.sqlite.org/fts5.html#the_merge_command: negative begins a merge of everything; fewer than two changes mean that it is done */
+  function compact(isFirst: boolean): boolean {
+    const before = changes();
+    db.exec(`INSERT INTO words (words, rank) VALUES ('merge', ${isFirst ? -MERGED_PAGES : MERGED_PAGES})`);
+    if (changes() - before >= 2) return true;
+    if (pragma('freelist_count') > 0) {
+      db.exec(`PRAGMA incremental_vacuum(${SLICE})`);
+      return true;
     }
-    if (removed > 0) {
-      // The space goes back to the file system, not only to the file.
-      db.exec("INSERT INTO words (words) VALUES ('optimize')");
-      db.exec('PRAGMA incremental_vacuum');
-      db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
-    }
-    return removed;
+    // The space goes back to the file system, not only to the file.
+    db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+    return false;
   }
 
   return {
@@ -262,11 +301,12 @@ export function openSqliteEngine(file: string, { readOnly = false } = {}): Sqlit
       if (parts.length === 0) throw fault('BadParametersError', { message: 'Nothing selects the events to remove.' });
       return removeRows(parts.join(' AND '), params);
     },
+    compact,
     usage(workspaceId) {
-      const filter = workspaceId === undefined ? 'ws IS NOT NULL' : 'ws = ?';
-      const rows = prepare(
-        `SELECT ws AS workspaceId, count(*) AS events, coalesce(sum(bytes), 0) AS bytes FROM events WHERE ${filter} GROUP BY ws`,
-      ).all(...(workspaceId === undefined ? [] : [workspaceId]));
+      const filter = workspaceId === undefined ? '1' : 'ws = ?';
+      const rows = prepare(`SELECT ws AS workspaceId, events, bytes FROM usages WHERE ${filter}`).all(
+        ...(workspaceId === undefined ? [] : [workspaceId]),
+      );
       return rows.map((row) => ({ ...row })) as { workspaceId: string; events: number; bytes: number }[];
     },
     close: () => db.close(),
@@ -276,7 +316,7 @@ export function openSqliteEngine(file: string, { readOnly = false } = {}): Sqlit
   function storeBatch(events: PrismeEvent[]): { event: PrismeEvent; reason: string }[] {
     db.exec('SAVEPOINT batch');
     try {
-      for (const event of events) storeOne(event);
+      count(events.filter(storeOne).map(counted), 1);
       db.exec('RELEASE batch');
       return [];
     } catch (error) {

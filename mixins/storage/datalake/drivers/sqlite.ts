@@ -106,6 +106,14 @@ function isQuick({ where, readable, aggs, trackTotal, limit = 50, page = 0, sort
   );
 }
 
+/** Slice by slice: what is to be stored meanwhile does not wait for the end of a large removal. */
+async function removeAll(removeSlice: () => Promise<number>, compact: (isFirst: boolean) => Promise<boolean>): Promise<number> {
+  let removed = 0;
+  for (let slice = await removeSlice(); slice > 0; slice = await removeSlice()) removed += slice;
+  if (removed > 0) for (let isFirst = true; await compact(isFirst); ) isFirst = false;
+  return removed;
+}
+
 /** @param file path of the database, or `:memory:` */
 export async function sqliteDatalake(file: string, { searchTimeoutMs = 15 * SECOND } = {}): Promise<DatalakeDriver> {
   if (file === ':memory:') {
@@ -114,7 +122,11 @@ export async function sqliteDatalake(file: string, { searchTimeoutMs = 15 * SECO
       store: async (events) => engine.store(events),
       search: async (request) => engine.search(request),
       get: async (workspaceId, id) => engine.get(workspaceId, id),
-      remove: async (selection) => engine.remove(selection),
+      remove: (selection) =>
+        removeAll(
+          async () => engine.remove(selection),
+          async (isFirst) => engine.compact(isFirst),
+        ),
       usage: async (workspaceId) => engine.usage(workspaceId),
       close: async () => engine.close(),
     };
@@ -126,8 +138,12 @@ export async function sqliteDatalake(file: string, { searchTimeoutMs = 15 * SECO
     store: (events) => (events.length === 0 ? Promise.resolve({ refused: [] }) : writer.call('store', events)),
     search: async (request) => (isQuick(request) ? here.search(request) : reader.call('search', request)),
     get: async (workspaceId, id) => here.get(workspaceId, id),
-    remove: (selection) => writer.call('remove', selection),
-    usage: (workspaceId) => reader.call('usage', workspaceId),
+    remove: (selection) =>
+      removeAll(
+        () => writer.call('remove', selection),
+        (isFirst) => writer.call('compact', isFirst),
+      ),
+    usage: async (workspaceId) => here.usage(workspaceId),
     async close() {
       await writer.close();
       await reader.close();
