@@ -64,6 +64,8 @@ export async function openConsumer(options: ConsumerOptions): Promise<Consumer> 
   const dirty = new Set<Shard>();
   /** Shards in which entries were only passed over: written with the next tick, as reading them again costs little. */
   const passedOver = new Set<Shard>();
+  /** Where nothing dies of being tried, nothing is tried alone either: after a crash batches stay whole. */
+  const suspectsEvents = Number.isFinite(options.attempts);
   const counters = { handled: 0, failed: 0, dead: 0 };
   let isStopping = false;
   let cancelTick = () => {};
@@ -127,7 +129,7 @@ export async function openConsumer(options: ConsumerOptions): Promise<Consumer> 
       if (item.crashes < DANGEROUS_CRASHES) item.crashes++;
       shard.window.fail(item, item.dueInMs);
     }
-    if (item.crashes >= DANGEROUS_CRASHES) {
+    if (suspectsEvents && item.crashes >= DANGEROUS_CRASHES) {
       item.isDangerous = true;
       shard.dangerous++;
     }
@@ -183,7 +185,7 @@ export async function openConsumer(options: ConsumerOptions): Promise<Consumer> 
 
   /** After an owner that died: what it may have had in hand is counted as a crash, durably, before anything starts. */
   async function unhold(shard: Shard): Promise<void> {
-    if (shard.suspects < SUSPECTS) await settle(shard);
+    if (suspectsEvents && shard.suspects < SUSPECTS) await settle(shard);
     if (shard.state !== 'held' || shard.unconfirmed) return; // the next tick tries again
     shard.suspects = 0;
     shard.state = 'open';
@@ -352,7 +354,7 @@ export async function openConsumer(options: ConsumerOptions): Promise<Consumer> 
       isBehind: true,
       ahead: new Set(lease.ahead),
       failures: new Map(lease.failures.map((failure) => [failure.position, failure])),
-      suspects: lease.wasReleased ? 0 : SUSPECTS,
+      suspects: lease.wasReleased || !suspectsEvents ? 0 : SUSPECTS,
       open: 0,
       dangerous: 0,
       running: 0,

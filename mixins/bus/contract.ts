@@ -44,7 +44,7 @@ export interface GroupOptions {
   concerns?: (topic: string, workspaceId: string) => boolean;
   /** Handlers running at once on this node. Default 100. */
   maxInFlight?: number;
-  /** Deliveries before the dead letter. Default 5. */
+  /** Deliveries before the dead letter; Infinity: nothing dies of being tried, and no event is suspected of having killed the node that handled it. Default 5. */
   attempts?: number;
   /** Delay before attempt n+1: backoffMs · 2ⁿ⁻¹, at most a minute. Default 500. */
   backoffMs?: number;

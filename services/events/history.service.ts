@@ -41,7 +41,7 @@ export interface HistoryCounters {
  * How the history reads the bus. A batch is small enough to be stored in some ten milliseconds. Nothing dies of being tried: an event that was in hand when its
  * node was killed, time and again, is as good as any other.
  */
-export const HISTORY_GROUP: GroupOptions = { group: 'history', batchSize: 1_000, attempts: 1_000_000 };
+export const HISTORY_GROUP: GroupOptions = { group: 'history', batchSize: 1_000, attempts: Number.POSITIVE_INFINITY };
 
 const FIRST_RETRY_MS = 200;
 const MAX_RETRY_MS = 30 * SECOND;
