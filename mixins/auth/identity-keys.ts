@@ -46,6 +46,16 @@ function deepFreeze<T>(value: T): T {
   return Object.freeze(value);
 }
 
+const frozen = new WeakSet<object>();
+const isFrozenData = (value: unknown): boolean => frozen.has(value as object);
+
+/** A frozen copy, taken once by whoever signs the same data often: it is not copied again. */
+export function frozenData<T>(value: T): T {
+  const copy = deepFreeze(structuredClone(value));
+  if (typeof copy === 'object' && copy !== null) frozen.add(copy);
+  return copy;
+}
+
 const refused = (message: string) => fault('AuthenticationError', { message });
 
 /** Keys of a private JWK. @throws ConfigurationError when it is not Ed25519 */
@@ -76,7 +86,7 @@ export function identityKeys(jwk: JsonObject, now: Clock = Date.now): NodeIdenti
       // Authority is never borrowed: a run acts for a person of its workspace, not for the platform.
       if (full.kind === 'delegated') delete full.role;
       // Freezing must not reach into objects of the caller.
-      if (full.authData) full.authData = deepFreeze(structuredClone(full.authData));
+      if (full.authData && !isFrozenData(full.authData)) full.authData = frozenData(full.authData);
       // Signed when first read, as the identity leaves the process: inside, it is known by the object.
       let sig: string | undefined;
       const signed = () => {

@@ -22,6 +22,7 @@ import { type Connections, trackConnections } from './connections.ts';
 import { drained } from './drain.ts';
 import { sendError } from './http-errors.ts';
 import { type Self as CoreSelf, core } from './identity/core.mixin.ts';
+import { localFirst } from './local-first.ts';
 import { type Oidc, openOidc } from './oidc/mount.ts';
 import { openApiOf } from './openapi/document.ts';
 import { documentPage } from './openapi/page.ts';
@@ -125,11 +126,10 @@ async function paramsOf(
 /** How the action of a route is called: here when this node offers it, otherwise on any node that does. */
 function callOptions({ broker }: Self, { method }: IncomingMessage, { action, raw }: Route): CallingOptions {
   const isRead = !raw && (method === 'GET' || method === 'HEAD');
-  const offers = broker.registry.actions.get(action) as { hasLocal(): boolean } | null;
   return {
     timeout: raw ? RUN_TIMEOUT_MS : CALL_TIMEOUT_MS,
     ...(isRead ? { retries: READ_RETRIES } : {}),
-    ...(offers?.hasLocal() ? { nodeID: broker.nodeID } : {}),
+    ...localFirst(broker, action),
   };
 }
 
@@ -227,11 +227,12 @@ const gateway: ServiceSchema<object, any> = {
         // A node that is stopping (or not up yet) ends what it has; a balancer asks another one.
         if (!this.broker.started && path !== '/sys/healthcheck')
           throw fault('ServiceUnavailable', { message: 'This node is stopping; ask again.' });
-        if (await this.policies.system.serve(request, response, path, () => isOperator(this, request))) return;
+        const { system, configuration } = this.policies;
+        if (system.has(path) && (await system.serve(request, response, path, () => isOperator(this, request)))) return;
         const ip = addressOf(request);
         if (isSignIn(path) && (await this.oidc.handle({ request, response, path, ip }))) return;
 
-        const narrowed = await this.passConfigured(request, response, path, ip);
+        const narrowed = configuration.current().hasPipelines ? await this.passConfigured(request, response, path, ip) : {};
         if (narrowed === true) return;
 
         match = path.startsWith('/v2/') ? router.match(request.method as string, path.slice(3)) : null;
@@ -326,7 +327,7 @@ const gateway: ServiceSchema<object, any> = {
       bus: this.bus,
       cache: this.cache,
       logger: this.logger,
-      resolve: (credentials) => this.broker.call('identity.resolve', credentials),
+      resolve: (credentials) => this.broker.call('identity.resolve', credentials, localFirst(this.broker, 'identity.resolve')),
       sign: (claims) => identityKeysOf(this.broker).sign(claims),
       abilityFor: (identity, workspaceId, options) => this.abilityFor(identity, workspaceId, options),
       systemMeta: (correlationId) => this.systemMeta(correlationId),

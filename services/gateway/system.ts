@@ -46,7 +46,19 @@ async function ownModules(self: Self): Promise<JsonObject> {
   return { status: errors.length === 0 ? 'ready' : 'error', modulesReady, errors };
 }
 
+const PATHS = new Set([
+  '/',
+  '/sys/healthcheck',
+  '/sys/ready',
+  '/v2/openapi.json',
+  '/v2/docs',
+  '/oidc/jwks',
+  '/.well-known/jwks.json',
+  '/v2/readiness',
+]);
+
 export interface SystemRoutes {
+  has(path: string): boolean;
   /** Whether the path was one of these; it is answered then. */
   serve(request: IncomingMessage, response: ServerResponse, path: string, isOperator: () => Promise<boolean>): Promise<boolean>;
 }
@@ -77,6 +89,7 @@ export function systemRoutes(
   }
 
   return {
+    has: (path) => PATHS.has(path),
     async serve(request, response, path, isOperator) {
       if (request.method !== 'GET' && request.method !== 'HEAD') return false;
       const answer = (status: number, body: unknown) => {

@@ -42,6 +42,8 @@ export interface Platform {
 export interface PlatformOptions {
   /** `embedded`: one process. A number n: n processes of each of the four services over Redis. */
   mode: 'embedded' | number;
+  /** Instead of every service: these processes only, over a Redis. */
+  parts?: string[];
   env?: Record<string, string>;
   dataDir?: string;
 }
@@ -54,7 +56,7 @@ const end = (child: ChildProcess, signal: NodeJS.Signals) =>
     child.kill(signal);
   });
 
-export async function startPlatform({ mode, env = {}, dataDir }: PlatformOptions): Promise<Platform> {
+export async function startPlatform({ mode, parts: wanted, env = {}, dataDir }: PlatformOptions): Promise<Platform> {
   const data = dataDir ?? mkdtempSync(join(tmpdir(), 'prisme-e2e-'));
   const redis = mode === 'embedded' ? undefined : await startRedis({ appendOnly: false });
   const namespace = `e2e-${process.pid}-${Date.now().toString(36)}`;
@@ -140,9 +142,10 @@ export async function startPlatform({ mode, env = {}, dataDir }: PlatformOptions
 
   try {
     const parts =
-      mode === 'embedded'
+      wanted ??
+      (mode === 'embedded'
         ? ['all']
-        : ['gateway', 'workspaces', 'events', 'runtime'].flatMap((part) => Array.from({ length: mode }, () => part));
+        : ['gateway', 'workspaces', 'events', 'runtime'].flatMap((part) => Array.from({ length: mode }, () => part)));
     const started = [];
     for (const part of parts) started.push(await start(part));
     for (const node of started) {
@@ -150,7 +153,7 @@ export async function startPlatform({ mode, env = {}, dataDir }: PlatformOptions
       if (node.url) platform.gateways.push(node.url);
     }
     platform.url = platform.gateways[0] as string;
-    if (mode !== 'embedded') await settled(platform);
+    if (mode !== 'embedded' && !wanted) await settled(platform);
     return platform;
   } catch (error) {
     await stop();

@@ -12,6 +12,8 @@ export interface Found {
 }
 
 export interface Compiled {
+  /** Whether there is any pipeline. */
+  hasPipelines: boolean;
   find(method: string, path: string, host: string): Found | undefined;
   services: Record<string, Target>;
   limits: GatewayConfiguration['limits'];
@@ -75,6 +77,7 @@ export function compileConfiguration({ services, endpoints, pipelines, limits }:
     });
   });
   return {
+    hasPipelines: entries.length > 0,
     services,
     limits,
     find(method, path, host) {

@@ -4,8 +4,9 @@
  * What is found is remembered for a few seconds by the hash of the token, so that a busy client costs one look-up now and then; `forget` drops it at
  * once on this node, and the hint `identity.revoked` on the others.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
+import { frozenData } from '../../../mixins/auth/identity-keys.ts';
 import { HOUR, SECOND } from '../../../mixins/shared/clock.ts';
 import type { Config } from '../../../mixins/shared/config.ts';
 import { fault, isFault } from '../../../mixins/shared/errors.ts';
@@ -41,7 +42,7 @@ export interface Resolver {
   forget(what: { userId?: string; sessionId?: string }): void;
 }
 
-export const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
+export const sha256 = (text: string): string => hash('sha256', text);
 
 const bearerOf = (authorization: string | undefined): string | undefined => {
   if (authorization === undefined) return undefined;
@@ -88,7 +89,7 @@ export function createResolver({
     ...(user.email ? { email: user.email } : {}),
     ...(user.email && user.emailVerified ? { emailVerified: true } : {}),
     ...(isSuperAdmin(user, config) ? { role: 'superadmin' as const } : {}),
-    authData: Object.keys(user.authData ?? {}).length > 0 ? user.authData : { prismeai: { id: user.id, email: user.email } },
+    authData: frozenData(Object.keys(user.authData ?? {}).length > 0 ? user.authData : { prismeai: { id: user.id, email: user.email } }),
     mfa,
     via,
   });
@@ -157,14 +158,14 @@ export function createResolver({
       const token = access ?? cookieToken ?? bearer;
       if (!token) return null;
       const via = access ? 'accessToken' : cookieToken ? 'cookie' : 'jwt';
-      const hash = sha256(`${via}|${token}`);
-      const remembered = known.get(hash);
+      const key = sha256(`${via}|${token}`);
+      const remembered = known.get(key);
       if (remembered && remembered.expiresAt > Date.now()) return remembered;
       try {
         const before = epoch;
         const found = access ? await byAccessToken(access, ip) : await byJwt(token, via as 'cookie' | 'jwt');
         // What was read before a revocation is not remembered after it.
-        if (before === epoch) known.set(hash, found);
+        if (before === epoch) known.set(key, found);
         return found;
       } catch (error) {
         if (isFault(error)) throw error;

@@ -10,6 +10,7 @@ import { identityKeysOf } from '../../../mixins/auth/identity-keys.ts';
 import { fault, isFault } from '../../../mixins/shared/errors.ts';
 import { publicError } from '../http-errors.ts';
 import type { Self } from '../identity/core.mixin.ts';
+import { localFirst } from '../local-first.ts';
 import { readBytes } from '../policies/body.ts';
 import { CORRELATION_HEADER } from '../policies/correlation.ts';
 import type { External } from './external.ts';
@@ -95,7 +96,7 @@ export function createInteractions(self: Self, provider: () => Promise<Provider>
       const { userId, amr } = await self.broker.call<{ userId: string; amr: string[] }, object>(
         'identity.checkPassword',
         { email: text(name), password: text(password), totp: text(totp) },
-        { meta: { identity, correlationId } satisfies CallMeta as object },
+        { meta: { identity, correlationId } satisfies CallMeta as object, ...localFirst(self.broker, 'identity.checkPassword') },
       );
       await finish(current, visit, userId, amr, text(remember) !== 'false');
     } catch (error) {

@@ -87,7 +87,7 @@ export async function openOidc(self: Self): Promise<Oidc> {
     self.broker.call<WorkspaceOfClient, { workspaceId: string }>(
       'workspaces.resolve',
       { workspaceId },
-      { meta: self.systemMeta() as object },
+      { meta: self.systemMeta() as object, retries: 2 },
     ),
   );
   const external: External = await openExternal(self);
