@@ -8,6 +8,7 @@ import { shardOf, topicMatcher } from '../../../mixins/bus/topics.ts';
 import { loadConfig, useConfig } from '../../../mixins/shared/config.ts';
 import { EMIT_TOPIC } from '../../../mixins/shared/event.ts';
 import { eventually } from '../../support/eventually.ts';
+import { manualTimers } from '../../support/manual-timers.ts';
 
 let opened: OpenedBus[] = [];
 afterEach(async () => {
@@ -100,6 +101,33 @@ describe('a workspace with a long backlog', () => {
     expect(busy).toBe(1);
     free();
     await eventually(() => busy === count);
+  });
+});
+
+describe('housekeeping', () => {
+  it('warns of a group that leaves a tenth of the room behind, and trims what all have settled', async () => {
+    const timers = manualTimers();
+    const warnings: string[] = [];
+    const logger = { info() {}, warn: (text: string) => void warnings.push(text), error() {} };
+    const carrier = openMemory(memoryStore(timers.now), { keepMs: 0 });
+    const one = await openBus(loadConfig({}, { nodeId: 'n1' }), { carrier, timers, logger, maxEntries: 50, trimMs: 1_000 });
+    opened.push(one);
+    const slow = await one.on(EMIT_TOPIC, () => {}, { group: 'slow' });
+    await one.on(EMIT_TOPIC, () => {}, { group: 'quick' });
+    const emit = async () => {
+      for (let n = 0; n < 4; n++) await one.send('e', {}, { topic: EMIT_TOPIC, source: { workspaceId: 'w' } });
+      await timers.advance(3_000);
+    };
+    await emit();
+    expect([await carrier.size(), warnings]).toEqual([0, []]);
+    await slow.stop();
+
+    await emit();
+    expect([await carrier.size(), warnings]).toEqual([4, []]);
+    await emit();
+
+    expect(await carrier.size()).toBe(8);
+    expect(warnings[0]).toMatch(/group 'slow': 8 events are not handled yet .* refused at 50/);
   });
 });
 
