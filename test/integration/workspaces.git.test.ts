@@ -283,6 +283,62 @@ if (!hasGit()) {
       expect(server.file('conflict', 'automations/a.yml')).toBe(theirs('mine', 'decided'));
     });
 
+    it('makes one of two installations that work at random, whatever their order and conflicts', async () => {
+      const seed = Math.floor(Math.random() * 100_000);
+      let state = seed;
+      const below = (n: number) => {
+        state = (Math.imul(state, 1_103_515_245) + 12_345) & 0x7fff_ffff;
+        return (state >> 8) % n;
+      };
+      const { url } = server.create('random');
+      const sides: [Caller, string][] = [
+        [ada, await joined(ada, url)],
+        [ben, await joined(ben, url)],
+      ];
+      let count = 0;
+      const edit = async ([caller, id]: [Caller, string]) => {
+        const slug = `a${below(4)}`;
+        const known = await automation(caller, id, slug).catch(() => null);
+        const steps = Array.from({ length: 4 }, (_, at) => ({ set: { name: `v${at}`, value: 0 } }));
+        if (!known) await caller.call('automations.create', { workspaceId: id, body: { slug, name: slug, do: steps } });
+        else if (below(5) === 0) await caller.call('automations.remove', { workspaceId: id, slug });
+        else {
+          const at = below(known.do.length);
+          const changed = known.do.map((step: any, index: number) => (index === at ? { set: { ...step.set, value: ++count } } : step));
+          await caller.call('automations.update', { workspaceId: id, slug, body: { do: changed } });
+        }
+      };
+      const meet = async ([caller, id]: [Caller, string]) => {
+        const outcome = await faultOf(pull(caller, id));
+        if (outcome === 'MergeConflictError') {
+          await caller.call('workspaces.unlock', { workspaceId: id });
+          await pull(caller, id, 'latest', { discardLocalChanges: true });
+        } else expect({ seed, outcome }).toEqual({ seed, outcome: 'none' });
+      };
+      const offer = async ([caller, id]: [Caller, string]) => {
+        const outcome = await push(caller, id, `r${++count}`).then(
+          () => 'done',
+          (error) => error.message,
+        );
+        if (outcome !== 'done') expect({ seed, outcome }).toEqual({ seed, outcome: expect.stringContaining('not up-to-date') });
+      };
+      await edit(sides[0] as [Caller, string]);
+      await offer(sides[0] as [Caller, string]);
+      for (let step = 0; step < 12; step++) await [edit, edit, meet, offer][below(4)]?.(sides[below(2)] as [Caller, string]);
+      for (let round = 0; round < 2; round++)
+        for (const side of sides) {
+          await meet(side);
+          await offer(side);
+        }
+      await meet(sides[0] as [Caller, string]);
+
+      const [mine, theirs] = await Promise.all(
+        sides.map(async ([, id]) => (await platform.system.call('workspaces.model', { workspaceId: id })).automations),
+      );
+      expect({ seed, automations: mine }).toEqual({ seed, automations: theirs });
+      expect(server.git('random', 'fsck', '--strict')).toBe('');
+    });
+
     it('takes a tag or a commit as it was, and discards local changes when asked, keeping them as a version', async () => {
       const { url } = server.create('tags');
       const workspaceId = await joined(ada, url);
