@@ -13,6 +13,7 @@ import type { Frame, RunAutomation } from './interpreter/index.ts';
 import { createJournal, type Journal, type JournalHead, journalKey, readJournal } from './journal.ts';
 import type { Turns } from './limits.ts';
 import type { LoadedWorkspace, Models } from './models.ts';
+import { createPace } from './pace.ts';
 import { createRedactor } from './redaction.ts';
 import { FINAL_STATES, type Held, nodeRunsKey, type RunRecord, type RunRequest, type RunStore, runRef } from './runs.ts';
 import { automationAt, type Match } from './triggers.ts';
@@ -72,6 +73,8 @@ export interface RunOptions {
   callId?: string;
 }
 
+/** Milliseconds a run computes before others have their turn: what a quiet workspace waits for at each step of its own. */
+const SLICE_MS = 2;
 /** After this long without a confirmed sign of life a node asks before it writes. */
 const TRUST_MS = 2 * SECOND;
 /** Runs in memory beyond which waiting ones leave at once. */
@@ -82,6 +85,7 @@ export function createExecution(options: ExecutionOptions) {
   const { cache, models, store, turns, services, interpret, owner, lastBeatAt, maxAttempts = 5, graceMs = SECOND } = options;
   const actives = new Map<string, ActiveRun>();
   const keptModels = new Set<string>();
+  const pace = createPace(SLICE_MS);
 
   const newRecord = (request: RunRequest, loaded: LoadedWorkspace | undefined, state: RunRecord['state']): RunRecord => ({
     id: request.id,
@@ -169,6 +173,8 @@ export function createExecution(options: ExecutionOptions) {
     });
     active.world = world;
     const left = new Promise<RunEnd>((resolve) => (active.leave = resolve));
+    const turn = pace.enter(request.workspaceId);
+    if (turn) await turn;
     const told = isInteraction
       ? services.events.triggered(request).catch((error) => services.log('a native event was not accepted by the bus', error))
       : null;
@@ -181,7 +187,8 @@ export function createExecution(options: ExecutionOptions) {
         identity: request.identity,
         run: request.run,
         world,
-        limits: { maxDepth: services.config.maxDepth },
+        limits: { maxDepth: services.config.maxDepth, sliceMs: SLICE_MS },
+        pause: () => pace.pause(request.workspaceId),
         timezone: services.config.defaultTimezone,
         locale: services.config.defaultLocale,
       }).then(

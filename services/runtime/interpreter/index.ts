@@ -46,6 +46,8 @@ export interface RunInput {
   locale?: string;
   /** Milliseconds, for measuring budgets only: no value depends on it. */
   clock?: () => number;
+  /** Called when a slice is used up: resolves when the run may go on. Default: after one turn of the event loop. */
+  pause?: () => Promise<void>;
 }
 
 export interface RunLimits {

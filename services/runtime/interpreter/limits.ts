@@ -39,11 +39,22 @@ export class Budget {
   private waitStart = 0;
   private waitedMs = 0;
 
-  /** @param clock milliseconds, for measuring only */
-  constructor(limits: Partial<RunLimits>, signal: AbortSignal, clock: () => number = () => performance.now()) {
+  private readonly pause: () => Promise<void>;
+
+  /**
+   * @param clock milliseconds, for measuring only
+   * @param pause lets others have their turn
+   */
+  constructor(
+    limits: Partial<RunLimits>,
+    signal: AbortSignal,
+    clock: () => number = () => performance.now(),
+    pause: () => Promise<void> = () => new Promise((resolve) => setImmediate(resolve)),
+  ) {
     this.limits = { ...DEFAULT_RUN_LIMITS, ...limits };
     this.signal = signal;
     this.clock = clock;
+    this.pause = pause;
     this.startedAt = clock();
     this.sliceStart = this.startedAt;
   }
@@ -83,7 +94,7 @@ export class Budget {
   /** Lets timers, sockets and other runs have their turn. */
   async breathe(): Promise<void> {
     this.busyMs += this.clock() - this.sliceStart;
-    await new Promise((resolve) => setImmediate(resolve));
+    await this.pause();
     if (this.signal.aborted) throw fault('RunCancelledError');
     this.hasTurned = false;
     this.sliceStart = this.clock();
