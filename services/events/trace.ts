@@ -99,19 +99,52 @@ function spanOf(event: PrismeEvent, first: number): Span {
   return { node, event, from, to: isRun ? from + duration : from, depth: source.automationDepth ?? 0 };
 }
 
-/** The run a span belongs to: the innermost open one, of the same automation where the source names one. */
-function runAround(span: Span, runs: Span[]): Span | undefined {
-  const isRun = span.node.kind === 'run';
-  let best: Span | undefined;
-  for (const run of runs) {
-    if (run === span || run.from > span.from) continue;
-    // Events are written a moment after the instruction: a run's own end is open by a few milliseconds.
-    if (run.to + 5 < span.from) continue;
-    if (isRun ? run.depth !== span.depth - 1 : run.depth > span.depth) continue;
-    if (!isRun && span.event.source.automationSlug && run.event.source.automationSlug !== span.event.source.automationSlug) continue;
-    if (!best || run.depth > best.depth || (run.depth === best.depth && run.from >= best.from)) best = run;
+/** Events are written a moment after the instruction: a run's own end is open by a few milliseconds. */
+const LATE_MS = 5;
+
+/**
+ * The run each span belongs to: the innermost one open when it began; for events, of the same automation where the source names one.
+ * One sweep over time with a stack of open runs per level, so that long traces cost their length: the top of a stack is its latest run, and what has ended before
+ * the present moment has ended for all that follow.
+ */
+function runsAround(spans: Span[]): Map<Span, Span> {
+  const isRun = ({ node }: Span) => node.kind === 'run';
+  const order = [...spans].sort((a, b) => a.from - b.from || Number(isRun(b)) - Number(isRun(a)) || (isRun(a) ? a.depth - b.depth : 0));
+  const stacks = new Map<string, Span[]>();
+  const levels: number[] = [];
+  const open = (key: string, at: number): Span | undefined => {
+    const stack = stacks.get(key);
+    while (stack?.length && (stack.at(-1) as Span).to + LATE_MS < at) stack.pop();
+    return stack?.at(-1);
+  };
+  const push = (key: string, span: Span) => {
+    const stack = stacks.get(key);
+    if (stack) stack.push(span);
+    else stacks.set(key, [span]);
+  };
+  const around = new Map<Span, Span>();
+  for (const span of order) {
+    const slug = span.event.source.automationSlug;
+    if (isRun(span)) {
+      const caller = open(`${span.depth - 1}`, span.from);
+      if (caller) around.set(span, caller);
+      if (!stacks.has(`${span.depth}`)) {
+        levels.push(span.depth);
+        levels.sort((a, b) => b - a);
+      }
+      push(`${span.depth}`, span);
+      if (slug) push(`${span.depth}/${slug}`, span);
+      continue;
+    }
+    for (const level of levels) {
+      if (level > span.depth) continue;
+      const run = open(slug ? `${level}/${slug}` : `${level}`, span.from);
+      if (!run) continue;
+      around.set(span, run);
+      break;
+    }
   }
-  return best;
+  return around;
 }
 
 const byStart = (a: TraceNode, b: TraceNode) => a.offsetMs - b.offsetMs || (a.id < b.id ? -1 : 1);
@@ -125,20 +158,26 @@ export function buildTrace(correlationId: string, events: PrismeEvent[]): Trace 
   for (const span of spans) span.node.offsetMs = span.from - first;
 
   const byId = new Map(spans.map((span) => [span.event.id, span]));
-  const runs = spans.filter(({ node }) => node.kind === 'run');
-  // Runs of one level and automation are few; looking each span up among the runs of its neighbourhood keeps long traces linear enough.
-  const interactions = spans.filter(({ node }) => node.kind === 'interaction');
+  const around = runsAround(spans);
+  const interactions = new Map<string, Span>();
+  for (const span of spans)
+    if (span.node.kind === 'interaction' && !interactions.has(span.node.name)) interactions.set(span.node.name, span);
+  const interactionOf = ({ node, from }: Span) => {
+    const found = interactions.get(node.name);
+    return found && found.from <= from + LATE_MS ? found : undefined;
+  };
+  const parents = new Map<Span, Span>();
   const roots: TraceNode[] = [];
   for (const span of spans) {
-    const trigger = span.node.kind === 'run' ? span.node.trigger : undefined;
-    const cause = trigger?.id ? byId.get(trigger.id) : undefined;
-    const interaction =
-      span.node.kind === 'run' && span.depth <= 1 && !cause
-        ? interactions.find(({ node, from }) => node.name === span.node.name && from <= span.from + 5)
-        : undefined;
-    const parent = (cause !== span ? cause : undefined) ?? runAround(span, runs) ?? interaction;
-    if (parent && parent !== span && !isBelow(parent, span)) parent.node.children.push(span.node);
-    else roots.push(span.node);
+    const isRun = span.node.kind === 'run';
+    const id = isRun ? span.node.trigger?.id : undefined;
+    const cause = id ? byId.get(id) : undefined;
+    const parent =
+      (cause !== span ? cause : undefined) ?? around.get(span) ?? (isRun && span.depth <= 1 && !cause ? interactionOf(span) : undefined);
+    if (parent && parent !== span && !isAbove(span, parent, parents)) {
+      parents.set(span, parent);
+      parent.node.children.push(span.node);
+    } else roots.push(span.node);
   }
   for (const { node } of spans) node.children.sort(byStart);
   const count = (kind: TraceNode['kind']) => spans.filter(({ node }) => node.kind === kind).length;
@@ -159,12 +198,8 @@ export function buildTrace(correlationId: string, events: PrismeEvent[]): Trace 
   };
 }
 
-/** Whether `parent` already hangs below `span`: two runs can not be each other's cause. */
-function isBelow(parent: Span, span: Span): boolean {
-  const open = [...span.node.children];
-  for (let node = open.pop(); node; node = open.pop()) {
-    if (node === parent.node) return true;
-    open.push(...node.children);
-  }
+/** Whether `span` is `below` or what `below` hangs under: two runs can not be each other's cause. */
+function isAbove(span: Span, below: Span, parents: Map<Span, Span>): boolean {
+  for (let at: Span | undefined = below; at; at = parents.get(at)) if (at === span) return true;
   return false;
 }

@@ -95,6 +95,20 @@ describe('emitting', () => {
     expect((await find(owner, { types: 'c.one' })).events).toEqual([]);
   });
 
+  it('takes an event of exactly the largest size, which then reaches who waits and the history; one byte more is refused', async () => {
+    const of = (length: number) => [{ type: 'c.full', payload: { text: 'é'.repeat(length % 2) + 'x'.repeat(length - 2 * (length % 2)) } }];
+    const [probe] = await emit(owner, of(90_000));
+    const length = 90_000 + 100_000 - (probe?.size as number);
+    const waiting = find(owner, { types: 'c.full', longpolling: '10', afterId: probe?.id });
+    const [full] = await emit(owner, of(length));
+
+    expect(full?.size).toBe(100_000);
+    expect((await waiting).events).toEqual([full]);
+    await stored('c.full', 2);
+    expect((await find(owner, { types: 'c.full', limit: '1' })).events).toEqual([full]);
+    await expect(emit(owner, of(length + 2))).rejects.toMatchObject({ data: { reason: 'EventTooLarge' } });
+  });
+
   it.each([
     ['no list', {}],
     ['more than 500 events', { events: Array.from({ length: 501 }, () => ({ type: 'x' })) }],
