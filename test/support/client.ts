@@ -1,5 +1,6 @@
 /** client — a user of the public API: REST with a bearer token, and Socket.IO. Nothing here knows the code behind. */
 import { io, type Socket } from 'socket.io-client';
+import { assertAnswer } from './answers.ts';
 
 export interface Answer<T = any> {
   status: number;
@@ -47,7 +48,9 @@ export function client(url: string, token?: string): Client {
       const type = response.headers.get('content-type') ?? '';
       const text =
         type.includes('octet-stream') || type.includes('zip') ? new Uint8Array(await response.arrayBuffer()) : await response.text();
-      const parsed = typeof text === 'string' && type.includes('json') && !type.includes('ndjson') && text ? JSON.parse(text) : text;
+      const isJson = typeof text === 'string' && type.includes('json') && !type.includes('ndjson') && text !== '';
+      const parsed = isJson ? JSON.parse(text) : text;
+      if (isJson) await assertAnswer(url, method, path, response.status, parsed);
       return { status: response.status, headers: response.headers, body: parsed };
     },
     get: (path, headers) => self.request('GET', path, undefined, headers),
