@@ -5,6 +5,8 @@
  * the limit beside them is the same bus without a runtime. BENCH_WAITING (5000) and BENCH_WORKSPACES (100) set the sizes of the larger rows.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { EMIT_TOPIC } from '../mixins/shared/event.ts';
 import { client, expectOk, newUser } from '../test/support/client.ts';
 import { eventually } from '../test/support/eventually.ts';
@@ -77,7 +79,7 @@ async function wakeUps(node: RuntimeNode, woken: number[], count: number, isSusp
 }
 let serial = 0;
 
-export async function onStores(name: string, redisUrl: string | undefined, goal: string): Promise<Row[]> {
+async function onStores(name: string, redisUrl: string | undefined, goal: string): Promise<Row[]> {
   const stores = testStores(redisUrl);
   const times: number[] = [];
   const woken: number[] = [];
@@ -127,9 +129,11 @@ export async function onStores(name: string, redisUrl: string | undefined, goal:
 }
 
 /** Memory of this process for each run that waits and has left it. */
-export async function crowd(node: RuntimeNode): Promise<Row> {
+async function crowd(node: RuntimeNode): Promise<Row> {
+  setFlagsFromString('--expose_gc');
+  const collect = runInNewContext('gc') as () => void;
   const memory = () => {
-    globalThis.gc?.();
+    collect();
     return process.memoryUsage().rss;
   };
   const before = memory();
@@ -154,7 +158,7 @@ export async function crowd(node: RuntimeNode): Promise<Row> {
 }
 
 /** Milliseconds of a quiet tenant's webhooks, alone and beside one that does all it can. */
-export async function neighbours(): Promise<Row[]> {
+async function neighbours(): Promise<Row[]> {
   const platform = await startPlatform({ mode: 'embedded', env: { RATE_LIMIT_DISABLED: 'true', LOG_LEVEL: 'error' } });
   try {
     const owner = await newUser(platform.url);
