@@ -34,6 +34,47 @@ describe('sessions', () => {
     expect(await sessions.find('s3')).toBeNull();
   });
 
+  it('end with the event of a sign-out, wherever it was asked and in whatever order it comes', async () => {
+    const sessions = createSessions(cache);
+    const login = (id: string, userId = 'u1') =>
+      sessions.apply(event('gateway.login.succeeded', { id: userId, session: { id, expiresIn: 60 } }));
+    const alive = async (...ids: string[]) =>
+      (await Promise.all(ids.map((id) => createSessions(cache).find(id)))).map((found) => found !== null);
+    for (const id of ['s1', 's2', 's3']) await login(id);
+    await login('admin', 'admin');
+
+    await sessions.apply(event('gateway.logout.succeeded', { userId: 'u1', sessionId: 's1' }, { sessionId: 's1' }));
+    await sessions.apply(event('gateway.logout.succeeded', { userId: 'u1', sessionId: 'late' }));
+    await login('late');
+    await sessions.learn({ kind: 'user', userId: 'u1', sessionId: 'late' } as never);
+    expect(await alive('s1', 's2', 'late')).toEqual([false, true, false]);
+
+    await sessions.apply(event('gateway.sessions.revoked', { userId: 'u1', sessionIds: ['s2'] }, { sessionId: 's3' }));
+    expect(await alive('s2', 's3')).toEqual([false, true]);
+
+    await sessions.apply(event('gateway.users.deleted', { userId: 'u1' }, { userId: 'admin', sessionId: 'admin' }));
+    expect(await alive('s3', 'admin')).toEqual([false, true]);
+  });
+
+  it('that began after a password was reset outlive the news of it', async () => {
+    const sessions = createSessions(cache);
+    const reset = {
+      ...event('gateway.passwordReset.succeeded', { email: 'a@b.c' }, { userId: 'u1' }),
+      createdAt: '2026-01-01T00:00:00.000Z',
+    };
+    const login = (id: string, createdAt: string) =>
+      sessions.apply({
+        ...event('gateway.login.succeeded', { id: 'u1', session: { id, expires: '2126-01-01T00:00:00.000Z' } }),
+        createdAt,
+      } as never);
+    await login('before', '2025-12-31T00:00:00.000Z');
+    await login('after', '2026-01-02T00:00:00.000Z');
+
+    await sessions.apply(reset as never);
+
+    expect([await sessions.find('before'), (await sessions.find('after'))?.userId]).toEqual([null, 'u1']);
+  });
+
   it('are not known any more once expired', async () => {
     let now = Date.now();
     const sessions = createSessions(cache, () => now);
