@@ -60,14 +60,14 @@ export function busRows(given: () => Cluster): void {
         for (const url of urls) await client(url, by.stranger.token).get(`/workspaces/${workspace.id}`);
         for (const url of urls)
           await client(url, owner.token).get(`/workspaces/${workspace.id}/usage?afterDate=2020-01-01&beforeDate=2040-01-01`);
-        return bus.overheard.some(({ meta }) => meta?.identity?.kind === 'user');
+        return bus.overheard.some(({ meta }) => meta?.identity?.sig);
       });
-      // A person's: one of the runtime's own would be no other after one of the changes below.
-      const { meta } = bus.overheard.find((packet) => packet.meta?.identity?.kind === 'user') as { meta: any };
+      const { meta } = bus.overheard.find((packet) => packet.meta?.identity?.sig) as { meta: any };
       for (const change of [
         { role: 'superadmin' },
         { userId: owner.user?.id, x: 1 },
-        { kind: 'system', service: 'runtime' },
+        // Another one than it is, whichever was overheard.
+        { kind: 'system', service: meta.identity.service === 'runtime' ? 'workspaces' : 'runtime' },
         { exp: meta.identity.exp + 10_000 },
         { correlationId: 'another' },
       ]) {
