@@ -67,4 +67,6 @@ export interface CheckParams {
   automations: Record<string, JsonObject>;
   /** App instances about to be saved with them. */
   imports?: string[];
+  /** YAML by file (`automations/hello.yml`): problems then carry line and column. */
+  texts?: Record<string, string>;
 }

@@ -146,9 +146,9 @@ const runtime: ServiceSchema<object, any> = {
     check: {
       visibility: 'public',
       identity: 'system',
-      params: { ...WORKSPACE, automations: 'object', imports: 'array|optional' },
+      params: { ...WORKSPACE, automations: 'object', imports: 'array|optional', texts: 'object|optional' },
       async handler(this: Self, ctx: Call<CheckParams>): Promise<{ problems: Problem[] }> {
-        const { workspaceId, automations, imports = [] } = ctx.params;
+        const { workspaceId, automations, imports = [], texts = {} } = ctx.params;
         // Calls of what the workspace already has are no problem; of a workspace that cannot be loaded only the automations given are judged.
         const source = await this.runtime.models.find(workspaceId).then(
           (loaded) => loaded?.root.workspace.source,
@@ -158,7 +158,7 @@ const runtime: ServiceSchema<object, any> = {
           automations: Object.keys(source?.automations ?? {}),
           imports: [...imports, ...Object.keys(source?.imports ?? {})],
         };
-        return { problems: compileWorkspace({ id: workspaceId, revision: 0, automations, imports: {} }, { known }).problems };
+        return { problems: compileWorkspace({ id: workspaceId, revision: 0, automations, imports: {} }, { known, texts }).problems };
       },
     },
 

@@ -10,10 +10,16 @@ import type { Call, Self } from './editing.mixin.ts';
 
 const PATIENCE_MS = 5 * SECOND;
 const MAX_SHOWN = 200;
+/** Characters of files that are sent along for the sake of line numbers. */
+const MAX_TEXT_CHARS = 4_000_000;
+
+const small = (texts: Record<string, string>): Record<string, string> =>
+  Object.values(texts).reduce((sum, text) => sum + text.length, 0) > MAX_TEXT_CHARS ? {} : texts;
 
 /**
  * Findings by automation slug.
  * @param imports app instances about to be saved together with the automations
+ * @param texts YAML by file, when there is one: findings then carry line and column
  * @throws InvalidWorkspaceError when the compiler found errors (`details.problems`), unless `isLenient`
  */
 export async function compileCheck(
@@ -21,10 +27,10 @@ export async function compileCheck(
   ctx: Call<any>,
   workspaceId: string,
   automations: Record<string, JsonObject>,
-  { isLenient = false, imports = [] }: { isLenient?: boolean; imports?: string[] } = {},
+  { isLenient = false, imports = [], texts = {} }: { isLenient?: boolean; imports?: string[]; texts?: Record<string, string> } = {},
 ): Promise<Finding[]> {
   if (Object.keys(automations).length === 0) return [];
-  const findings = await ask(self, ctx, { workspaceId, automations, imports });
+  const findings = await ask(self, ctx, { workspaceId, automations, imports, texts: small(texts) });
   const errors = findings.filter((finding) => finding.severity === 'error');
   if (errors.length > 0 && !isLenient)
     throw fault('InvalidWorkspaceError', {

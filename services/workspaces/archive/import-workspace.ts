@@ -3,6 +3,7 @@ import { toPublicError } from '../../../mixins/shared/errors.ts';
 import { isPlainObject, type JsonObject } from '../../../mixins/shared/json.ts';
 import { compileCheck } from '../compile-check.ts';
 import type { Finding } from '../dsul/automation.ts';
+import { objectFile } from '../dsul/layout.ts';
 import { assertUnlocked, type Call, isSameLock, type Self } from '../editing.mixin.ts';
 import { appOfWorkspace, publishApp } from '../publish-app.ts';
 import { readModel } from '../read-model.ts';
@@ -44,7 +45,12 @@ export async function importInto(
     parsed.objects.flatMap(({ kind, slug, value }) => (kind === 'automations' ? [[slug, value]] : [])),
   );
   const imports = parsed.objects.flatMap(({ kind, slug }) => (kind === 'imports' ? [slug] : []));
-  const warnings = await compileCheck(self, ctx, workspaceId, automations, { isLenient: true, imports });
+  const texts = Object.fromEntries(
+    parsed.objects.flatMap(({ kind, slug, text }) =>
+      kind === 'automations' && text !== undefined ? [[objectFile(kind, slug), text]] : [],
+    ),
+  );
+  const warnings = await compileCheck(self, ctx, workspaceId, automations, { isLenient: true, imports, texts });
 
   const { result } = await self.store.change(workspaceId, self.author(ctx), async (draft) => {
     if (!isSameLock(draft.row.writeLock, options.lock)) assertUnlocked(draft.row.writeLock, self.config.writeLockTimeoutMinutes);
