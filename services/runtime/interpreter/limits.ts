@@ -12,7 +12,7 @@ export const DEFAULT_RUN_LIMITS: RunLimits = {
   maxOpenTurns: 100_000,
   maxOutputBytes: 10_000_000,
   maxTemplateChars: 10_000_000,
-  maxValueNodes: 1_000_000,
+  maxValueNodes: 2_000_000,
   sliceMs: 8,
 };
 
