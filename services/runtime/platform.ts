@@ -39,6 +39,7 @@ export function createPlatform({ broker, auth, bus, cache, sessions, models, mod
         ...(identity.sessionId ? { sessionId: identity.sessionId } : {}),
         ...(identity.email ? { email: identity.email } : {}),
         ...(identity.authData ? { authData: identity.authData } : {}),
+        ...(identity.platformRole ? { role: identity.platformRole } : {}),
       },
       request.workspaceId,
     );
@@ -69,7 +70,9 @@ export function createPlatform({ broker, auth, bus, cache, sessions, models, mod
         ...(known?.email ? { email: known.email } : {}),
       };
       // Taking somebody's session gives his data, never his roles; coming back to one's own restores them.
-      return id === request.identity.sessionId && request.identity.role ? { ...identity, role: request.identity.role } : identity;
+      if (id !== request.identity.sessionId) return identity;
+      const { role, platformRole } = request.identity;
+      return { ...identity, ...(role ? { role } : {}), ...(platformRole ? { platformRole } : {}) };
     },
 
     async sessionLifeMs(sessionId) {

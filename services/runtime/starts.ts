@@ -63,6 +63,8 @@ export function runIdentity(identity: Identity, role?: string): RunIdentity {
     ...(identity.authData ? { authData: identity.authData } : {}),
     ...(identity.email ? { email: identity.email } : {}),
     ...(role ? { role } : {}),
+    // Not for what calls back: a delegated identity never has it.
+    ...(identity.kind === 'user' && identity.role === 'superadmin' ? { platformRole: 'superadmin' } : {}),
   };
 }
 

@@ -314,6 +314,30 @@ describe('rights', () => {
       type: 'ForbiddenError',
     });
   });
+
+  it('of a super admin reach every automation and secret, but not who he switches to, nor what is delegated', async () => {
+    const id = await runtime.workspace({
+      guarded: { when: { endpoint: true }, authorizations: { action: 'refund' }, output: '{{user.platformRole}}' },
+      nested: { when: { endpoint: true }, do: [{ guarded: { output: 'r' } }], output: '{{r}}' },
+      switched: { when: { endpoint: true }, do: [{ set: { name: 'user.id', value: 'somebody' } }, { guarded: {} }] },
+      keeps: {
+        when: { endpoint: true },
+        do: [{ run: { module: 'secrets', function: 'set', parameters: { name: '{{body.name}}', value: 'v', scope: 'workspace' } } }],
+        output: 'kept',
+      },
+    });
+    const admin = { userId: 'root', role: 'superadmin' } as const;
+
+    expect(await body(runtime.webhook(id, 'guarded', {}, {}, admin))).toBe('superadmin');
+    expect(await body(runtime.webhook(id, 'nested', {}, {}, admin))).toBe('superadmin');
+    await expect(runtime.webhook(id, 'switched', {}, {}, admin)).rejects.toMatchObject({ type: 'ForbiddenError' });
+    await expect(runtime.webhook(id, 'guarded', {}, {}, { ...admin, kind: 'delegated' })).rejects.toMatchObject({ type: 'ForbiddenError' });
+    for (const name of ['n', 'prismeai_n']) expect(await body(runtime.webhook(id, 'keeps', { name }, {}, admin))).toBe('kept');
+    await expect(runtime.webhook(id, 'keeps', { name: 'n' }, {}, { userId: 'stranger' })).rejects.toMatchObject({ type: 'SecretsError' });
+    await expect(runtime.webhook(id, 'keeps', { name: 'prismeai_n' }, {}, { userId: 'owner' })).rejects.toMatchObject({
+      type: 'SecretsError',
+    });
+  });
 });
 
 describe('edits', () => {

@@ -27,6 +27,8 @@ export interface RunIdentity {
   email?: string;
   /** Role in the running workspace. */
   role?: string;
+  /** Role on the platform; of the person who started the run himself, never of who he switched to. */
+  platformRole?: 'superadmin';
 }
 
 /** Where an effect happens: source fields of the events it causes, and the model whose config applies. */

@@ -273,11 +273,12 @@ export class Frame implements Scope {
 
   private userView(): JsonObject {
     const { identity, user } = this.view.current;
-    const { userId, email, authData, role } = identity;
+    const { userId, email, authData, role, platformRole } = identity;
     const view: JsonObject = { ...user };
     if (userId !== undefined) view.id = userId;
     if (email !== undefined) view.email = email;
     if (authData !== undefined) view.authData = authData;
+    if (platformRole !== undefined) view.platformRole = platformRole;
     if (role !== undefined) view.role = role;
     return view;
   }

@@ -44,7 +44,8 @@ function placeOf({ parameters, request, frame }: ModuleCall): Place | { error: s
   if (typeof name !== 'string' || name === '') throw fault('InvalidInstructionError', { message: 'secrets: a name is needed.' });
   if (scope !== 'user' && scope !== 'workspace')
     throw fault('InvalidInstructionError', { message: "secrets: scope must be 'user' or 'workspace'." });
-  if (name.startsWith('prismeai_')) throw refused('names starting with prismeai_ are reserved');
+  if (name.startsWith('prismeai_') && request.identity.platformRole !== 'superadmin')
+    throw refused('names starting with prismeai_ are reserved');
   const userId = frame.identity.userId;
   if (scope === 'user' && !userId) return { error: 'user_required' };
   const owner = scope === 'user' ? `user:${userId}` : 'workspace';
@@ -56,7 +57,7 @@ const refused = (why: string) => fault('SecretsError', { message: `Not allowed t
 
 async function assertMayWrite({ request, services }: ModuleCall, place: Place): Promise<void> {
   if (place.owner !== 'workspace') return;
-  const { userId, sessionId, email, authData } = request.identity;
+  const { userId, sessionId, email, authData, platformRole } = request.identity;
   const ability = await services.auth.abilityFor(
     {
       correlationId: request.run.correlationId,
@@ -64,6 +65,7 @@ async function assertMayWrite({ request, services }: ModuleCall, place: Place): 
       ...(sessionId ? { sessionId } : {}),
       ...(email ? { email } : {}),
       ...(authData ? { authData } : {}),
+      ...(platformRole ? { role: platformRole } : {}),
     },
     request.workspaceId,
   );
