@@ -94,6 +94,7 @@ export async function openBroadcast({ carrier, logger, wants, handle, from }: Br
 
   const unfollow = await carrier.follow((shard, after, entries) => {
     const feed = feedOf(shard, from?.get(shard) ?? after);
+    if (!entries.length) feed.position = after;
     if (feed.isBehind) return;
     if (carrier.compare(feed.position, after) < 0) feed.isBehind = true;
     else take(feed, entries);

@@ -101,7 +101,10 @@ export interface Backlog {
   dead: number;
 }
 
-/** Entries appended after `after`, in order. */
+/**
+ * Entries appended after `after`, in order. No entries at all: the log ends at `after` now, and what was told behind it is lost (a store that came back
+ * without its last writes, or empty); positions begin again there.
+ */
 export type Follower = (shard: number, after: Position, entries: Entry[]) => void;
 
 export interface Carrier {

@@ -151,6 +151,10 @@ export async function openConsumer(options: ConsumerOptions): Promise<Consumer> 
   function onAppended(index: number, after: Position, entries: Entry[]): void {
     const shard = shards.get(index);
     if (!shard || shard.state === 'draining') return;
+    if (!entries.length) {
+      startOver(shard);
+      return;
+    }
     if (shard.isReading || shard.isBehind || carrier.compare(shard.position, after) < 0) {
       shard.isStale = true;
       shard.isBehind = true;
@@ -336,6 +340,13 @@ export async function openConsumer(options: ConsumerOptions): Promise<Consumer> 
     lanes.drop(shard);
     shard.abort.abort(new Error('another node owns this shard now'));
     shard.idle?.();
+  }
+
+  /** The log lost entries that were read: what is in hand may be one of them. Taken again, the shard begins where the store says that the group stands. */
+  function startOver(shard: Shard): void {
+    logger.warn(`bus group '${group}': the log of shard ${shard.index} has lost its last entries; going on from what is left`);
+    lose(shard);
+    carrier.release(group, shard.index, shard.token).catch((error) => trouble('a lease is not given back', error));
   }
 
   async function take(index: number): Promise<boolean> {

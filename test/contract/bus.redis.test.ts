@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/glob
 import { Redis } from 'ioredis';
 import { type OpenedBus, openBus } from '../../mixins/bus/bus.ts';
 import { type Client, checkServer } from '../../mixins/bus/carriers/redis/connect.ts';
+import { headOf } from '../../mixins/bus/carriers/redis/entries.ts';
 import { keysOf } from '../../mixins/bus/carriers/redis/keys.ts';
 import { shardOf } from '../../mixins/bus/topics.ts';
 import { loadConfig } from '../../mixins/shared/config.ts';
@@ -167,6 +168,54 @@ if (redisAvailable()) {
         await Promise.all(nodes.splice(0).map((one) => one.close({ drainMs: 0 })));
       } finally {
         client.disconnect();
+        await proxy.close();
+        await Promise.all([master.stop(), replica.stop()]);
+      }
+    });
+
+    it('fails over to a replica that lags: what it had not seen is gone, and everything later arrives, whatever the clocks say', async () => {
+      const [master, replica] = [await startRedis({ isolated: true }), await startRedis({ isolated: true })];
+      const proxy = await openTcpProxy(master.port);
+      const [main, copy] = [new Redis(master.url), new Redis(replica.url)];
+      main.on('error', () => {});
+      try {
+        await copy.replicaof('127.0.0.1', master.port);
+        await eventually(async () => (await copy.info('replication')).includes('master_link_status:up'), { timeoutMs: 15_000 });
+        const node = await openNode(`redis://127.0.0.1:${proxy.port}/0`, 'lag');
+        const seen: number[] = [];
+        const heard: number[] = [];
+        await node.on('*', (event) => void seen.push(numberOf(event)), { group: 'g' });
+        await node.on('*', (event) => void heard.push(numberOf(event)), { mode: 'broadcast' });
+        await emit(node, 'w', 1);
+        await eventually(async () => seen.length === 1 && (await node.lag())[0]?.entries === 0);
+        await main.wait(1, 5_000);
+        await copy.replicaof('NO', 'ONE');
+        // Only the master has this one, and its clock is an hour ahead.
+        const event = { ...(await emit(node, 'w', 2)), id: 'ahead', payload: { n: 3 } };
+        const head = headOf({ shard: 0, id: 'ahead', workspaceId: 'w', group: '', topic: EMIT_TOPIC, body: '' });
+        const log = keysOf('lag').log(shardOf('w', 16));
+        await main.xadd(log, `${Date.now() + 3_600_000}-0`, 'h', head, 'b', JSON.stringify(event));
+        await eventually(() => seen.length === 3 && heard.length === 3);
+
+        await master.kill();
+        proxy.retarget(replica.port);
+
+        await eventually(
+          () =>
+            emit(node, 'w', 4).then(
+              () => true,
+              () => false,
+            ),
+          { timeoutMs: 20_000 },
+        );
+        await eventually(() => seen.includes(4) && heard.includes(4), { timeoutMs: 20_000 });
+        await emit(node, 'w', 5);
+        await eventually(() => seen.at(-1) === 5 && heard.at(-1) === 5);
+        await eventually(async () => (await node.lag())[0]?.entries === 0);
+        await Promise.all(nodes.splice(0).map((one) => one.close({ drainMs: 0 })));
+      } finally {
+        main.disconnect();
+        copy.disconnect();
         await proxy.close();
         await Promise.all([master.stop(), replica.stop()]);
       }

@@ -10,6 +10,8 @@ import type { Keys } from './keys.ts';
 
 const BLOCK_MS = 2_000;
 const READ_COUNT = 1_000;
+/** Positions remembered per shard, to find the place again in a log that has lost its end. */
+const TOLD = 100;
 /** A read that takes this much longer than it may block has lost its peer: connect again. */
 const SILENCE_MS = 4_000;
 
@@ -28,28 +30,55 @@ export async function openReader(
 ): Promise<Reader> {
   let isStopped = false;
   const stopping = new AbortController();
+  /** The last positions told, per shard. */
+  const told: Position[][] = Array.from({ length: shards }, () => []);
   const positions = await Promise.all(Array.from({ length: shards }, (_, shard) => lastPosition(shard)));
 
+  /** Of the newest entry there ever was, also when it was trimmed. START: the stream is not there. */
   async function lastPosition(shard: number): Promise<Position> {
-    const newest = (await client.xrevrange(keys.log(shard), '+', '-', 'COUNT', 1)) as RawEntry[];
-    return newest[0]?.[0] ?? START;
+    try {
+      const info = (await client.xinfo('STREAM', keys.log(shard))) as (string | number)[];
+      return String(info[info.indexOf('last-generated-id') + 1]);
+    } catch (error) {
+      if (/no such key/i.test((error as Error).message)) return START;
+      throw error;
+    }
   }
 
-  /** A server that lost its data and runs on an earlier clock gives smaller ids: read from the start then. */
+  /** A server that came back without its last writes gives smaller ids than those that were read: followers hear of it. */
   async function checkPositions(list: number[]): Promise<void> {
     for (const shard of list) {
       const last = await lastPosition(shard);
-      if (last !== START && compare(last, positions[shard] as Position) < 0) positions[shard] = START;
+      if (compare(last, positions[shard] as Position) >= 0) continue;
+      const kept = last === START ? START : await lastKept(shard);
+      positions[shard] = kept;
+      told[shard] = [];
+      tell(shard, kept, []);
     }
+  }
+
+  /** The last of what was told that the log still has; what stands behind it is new. */
+  async function lastKept(shard: number): Promise<Position> {
+    for (const position of [...(told[shard] as Position[])].reverse())
+      if (((await client.xrange(keys.log(shard), position, position)) as RawEntry[]).length) return position;
+    return START;
   }
 
   async function loop(connection: Client, list: number[]): Promise<void> {
     const byKey = new Map(list.map((shard) => [keys.log(shard), shard]));
     let failures = 0;
+    // A read that was under way when the connection broke is sent again and does not fail; the server may be another one all the same.
+    let isNew = false;
+    connection.on('close', () => {
+      isNew = true;
+    });
     while (!isStopped) {
       const watch = setTimeout(() => connection.disconnect(true), BLOCK_MS + SILENCE_MS).unref();
       try {
-        if (failures > 0) await checkPositions(list);
+        if (failures > 0 || isNew) {
+          isNew = false;
+          await checkPositions(list);
+        }
         const ids = list.map((shard) => positions[shard] as Position);
         const reply = (await connection.xread('COUNT', READ_COUNT, 'BLOCK', BLOCK_MS, 'STREAMS', ...byKey.keys(), ...ids)) as
           | [string, RawEntry[]][]
@@ -60,6 +89,7 @@ export async function openReader(
           const entries: Entry[] = entriesOf(shard, raw);
           const after = positions[shard] as Position;
           positions[shard] = (entries.at(-1) as Entry).position;
+          told[shard] = [...(told[shard] as Position[]), ...entries.slice(-TOLD).map(({ position }) => position)].slice(-TOLD);
           tell(shard, after, entries);
         }
       } catch (error) {
