@@ -32,7 +32,7 @@ import { authenticate, credentialsOf, identityOf } from './policies/authenticati
 import { readBody } from './policies/body.ts';
 import { CORRELATION_HEADER, correlationIdOf } from './policies/correlation.ts';
 import { corsPolicy } from './policies/cors.ts';
-import { checkCsrf } from './policies/csrf.ts';
+import { checkCsrf, isForeignSubrequest } from './policies/csrf.ts';
 import { applyHeaders, forwardedHeaders, securityHeaders } from './policies/headers.ts';
 import { assertClean, queryOf } from './policies/hygiene.ts';
 import { runPipeline } from './policies/pipeline.ts';
@@ -247,6 +247,8 @@ const gateway: ServiceSchema<object, any> = {
           isForeign: route.raw === true,
         });
         const credentials = credentialsOf(request, ip, correlationOf(response));
+        // A GET that runs an automation is no mere look: the cookie must not speak for somebody who only looked at a foreign page.
+        if (route.action === 'runtime.webhook' && isForeignSubrequest(request.headers, cors.isAllowed)) delete credentials.cookieToken;
         const known = await authenticate(this, route, request.method as string, credentials);
         // A run that calls back goes on under the id of what started it.
         if (known?.claims.correlationId) response.setHeader(CORRELATION_HEADER, known.claims.correlationId);

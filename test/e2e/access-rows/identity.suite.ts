@@ -311,6 +311,31 @@ export function identityRows(given: () => Cluster): void {
     expect((await post({ 'x-prismeai-csrf-token': token as string })).status).toBe(200);
   });
 
+  it('20: a picture on a foreign page runs no automation for who looks at it; a link he follows does', async () => {
+    const { platform, workspace, owner } = given();
+    const at = `/workspaces/${workspace.id}`;
+    await expectOk(
+      owner.post(`${at}/automations`, { name: 'row20', slug: 'row20', when: { endpoint: true }, do: [], output: { who: '{{user.id}}' } }),
+    );
+    const cookie = `access-token=${owner.token}`;
+    // As it is written: the client of these tests has fetch metadata of its own.
+    const get = (headers: Record<string, string>) =>
+      raw(platform.url, [
+        `GET /v2${at}/webhooks/row20 HTTP/1.1`,
+        `Cookie: ${cookie}`,
+        ...Object.entries(headers).map((pair) => pair.join(': ')),
+      ]);
+    await eventually(async () => expect((await get({})).body).toEqual({ who: owner.user?.id }));
+    const foreign = { 'sec-fetch-site': 'cross-site' };
+    expect((await get({ ...foreign, 'sec-fetch-mode': 'no-cors', 'sec-fetch-dest': 'image' })).body).toEqual({});
+    expect((await get({ ...foreign, 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'iframe' })).body).toEqual({});
+    expect((await get({ ...foreign, 'sec-fetch-mode': 'cors', origin: 'https://evil.tld' })).body).toEqual({});
+    expect((await get({ ...foreign, 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' })).body).toEqual({ who: owner.user?.id });
+    expect((await get({ ...foreign, 'sec-fetch-mode': 'cors', origin: 'http://studio.local.prisme.ai:3000' })).body).toEqual({
+      who: owner.user?.id,
+    });
+  });
+
   it('21: pages of look-alike origins may read no answer', async () => {
     const { platform } = given();
     const origins = [
