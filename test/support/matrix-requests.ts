@@ -173,6 +173,12 @@ export const REQUESTS: Record<string, Make> = {
   'GET /workspaces/:workspaceId/status': at('WS/status'),
   'POST /workspaces/:workspaceId/writeLock': async (world) => ({ path: `/workspaces/${await freshWorkspace(world)}/writeLock`, body: {} }),
   'DELETE /workspaces/:workspaceId/writeLock': at('WS/writeLock'),
+  'GET /workspaces/:workspaceId/history': at('WS/history'),
+  'GET /workspaces/:workspaceId/history/:revision': async ({ owner, workspace }) => {
+    const { body } = await owner.get(`/workspaces/${workspace.id}/history?limit=1`);
+    const [entry] = Array.isArray(body) ? body : (body.result ?? body.history ?? body.changes ?? []);
+    return { path: `/workspaces/${workspace.id}/history/${entry?.revision}` };
+  },
   'GET /workspaces/:workspaceId/automations': at('WS/automations'),
   'POST /workspaces/:workspaceId/automations': (world) => ({
     ...(at('WS/automations')(world, 'owner') as Ask),
