@@ -36,6 +36,7 @@ const NAMES = [
   'o[{{key}}]',
   'list[{{n}} - 1]',
   'missing.deep',
+  'sly',
   'evil',
   'big',
   '{{where}}',
@@ -172,6 +173,7 @@ const VARIABLES: Record<string, unknown> = {
   key: 'k',
   evil: '__proto__',
   where: 'o.k',
+  sly: { toString: 1, valueOf: 'x', toJSON: 2, length: -1, then: 3 },
   big: 'x'.repeat(500),
 };
 

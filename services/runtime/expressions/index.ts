@@ -16,7 +16,7 @@ export { compileIncrement, compilePath, type PathTemplate } from './path.ts';
 export { printExpression } from './printer.ts';
 export { MAX_MATCH_WORK, MAX_PATTERN, regexFrom } from './regex.ts';
 export { compileTemplate, type Template, type TemplateOptions } from './template.ts';
-export { read as readProperty, toText } from './values.ts';
+export { read as readProperty, toKey, toNumber, toText } from './values.ts';
 
 export interface Expression {
   readonly text: string;

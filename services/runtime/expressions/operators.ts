@@ -1,7 +1,7 @@
 /** operators — the table of operators: spelling, level, meaning. A higher level binds tighter; all are left-associative. */
 import type { BinaryOperator } from './ast.ts';
 import { delimited, regexFrom } from './regex.ts';
-import { hasOwn } from './values.ts';
+import { hasOwn, looseEquals, toKey } from './values.ts';
 
 export const LEVELS = { or: 1, and: 2, equality: 3, relational: 4, additive: 5, multiplicative: 6 } as const;
 
@@ -70,7 +70,7 @@ function isIn(left: unknown, right: unknown): boolean {
     // Parts that are numbers are numbers: the text "1" is not in "1,2", as 1 === "1" is false.
     return typeof left === 'string' && parts.includes(left) && (left.trim() === '' || Number.isNaN(Number(left)));
   }
-  if (typeof right === 'object' && right !== null) return hasOwn(right, String(left));
+  if (typeof right === 'object' && right !== null) return hasOwn(right, toKey(left));
   return false;
 }
 
@@ -94,12 +94,11 @@ export function doesMatch(left: unknown, right: unknown, charge?: (steps: number
 }
 
 // The language keeps JavaScript's loose comparisons and arithmetic on purpose: existing workspaces depend on them.
-/* biome-ignore-start lint/suspicious/noDoubleEquals: loose equality is the documented meaning of == */
 export const BINARY: Record<BinaryOperator, (left: any, right: any) => unknown> = {
-  '==': (left, right) => left == right,
+  '==': looseEquals,
   '===': (left, right) => left === right,
   '!=': (left, right) => left !== right,
-  'not equals': (left, right) => !(left == right),
+  'not equals': (left, right) => !looseEquals(left, right),
   in: isIn,
   'not in': (left, right) => !isIn(left, right),
   matches: (left, right) => doesMatch(left, right),
@@ -114,7 +113,6 @@ export const BINARY: Record<BinaryOperator, (left: any, right: any) => unknown> 
   '/': (left, right) => plain(left) / plain(right),
   '%': (left, right) => plain(left) % plain(right),
 };
-/* biome-ignore-end lint/suspicious/noDoubleEquals: loose equality is the documented meaning of == */
 
 /** Objects in arithmetic become their JSON: JavaScript would call methods that the data itself may carry. */
 function plain(value: any): any {

@@ -29,3 +29,28 @@ export function toText(value: unknown): string {
 
 /** Text of a computed key: numbers and texts as they are. */
 export const toKey = (value: unknown): string => (typeof value === 'string' ? value : toText(value));
+
+/**
+ * Number of a text, number or flag; NaN for anything else. Not Number(): data may carry fields named valueOf and toString, and the
+ * language would call them.
+ */
+export const toNumber = (value: unknown): number => (typeof value === 'object' ? Number.NaN : Number(value));
+
+/** What JavaScript compares an object by when the other side is none, without calling what the data carries. */
+function primitiveOf(value: unknown, depth = 0): unknown {
+  if (typeof value !== 'object' || value === null) return value;
+  if (!Array.isArray(value)) return '[object Object]';
+  if (depth > 10 || value.length > 1_000) return undefined;
+  return value.map((item) => (item === undefined || item === null ? '' : String(primitiveOf(item, depth + 1)))).join(',');
+}
+
+/** Loose equality: two objects by identity, a list and a scalar by its items joined with commas. */
+export function looseEquals(left: unknown, right: unknown): boolean {
+  const isLeftObject = typeof left === 'object' && left !== null;
+  const isRightObject = typeof right === 'object' && right !== null;
+  // biome-ignore lint/suspicious/noDoubleEquals: loose equality is the documented meaning of ==
+  if (isLeftObject === isRightObject) return left == right;
+  if (left === null || left === undefined || right === null || right === undefined) return false;
+  // biome-ignore lint/suspicious/noDoubleEquals: as above
+  return primitiveOf(left) == primitiveOf(right);
+}

@@ -3,7 +3,7 @@
  * Nothing here changes what runs: unknown keys are ignored, and a text with holes may become anything.
  */
 import { isPlainObject } from '../../../mixins/shared/json.ts';
-import { nearest } from '../expressions/index.ts';
+import { nearest, toKey } from '../expressions/index.ts';
 import type { ArgumentSchema, CompileContext, InstructionDefinition } from './instruction.ts';
 import { pathOf } from './positions.ts';
 
@@ -33,8 +33,8 @@ function check(value: unknown, schema: ArgumentSchema, owner: string, keys: (str
     return;
   }
   if (schema.enum && !schema.enum.includes(value)) {
-    const meant = nearest(String(value), schema.enum.map(String));
-    const message = `'${String(value)}' is none of ${schema.enum.join(', ')}.`;
+    const meant = nearest(toKey(value), schema.enum.map(String));
+    const message = `'${toKey(value)}' is none of ${schema.enum.join(', ')}.`;
     context.warn('UnknownValue', message, at, meant && `Did you mean '${meant}'?`);
   }
   if (Array.isArray(value) && items) for (const [index, item] of value.entries()) check(item, items, owner, [...keys, index], context);

@@ -2,6 +2,7 @@
 import { createHash, createHmac, randomBytes, randomUUID } from 'node:crypto';
 import { fault } from '../../../mixins/shared/errors.ts';
 import type { JsonObject } from '../../../mixins/shared/json.ts';
+import { toKey, toNumber } from '../expressions/index.ts';
 import type { Module } from './index.ts';
 
 const ALGORITHMS = ['sha256', 'sha512', 'sha1', 'md5'];
@@ -38,9 +39,9 @@ export const cryptoModule: Module = {
   },
   base64Encode: ({ parameters }) => bytesOf(parameters.data).toString(parameters.urlSafe === true ? 'base64url' : 'base64'),
   // Node reads both alphabets, padded or not.
-  base64Decode: ({ parameters }) => Buffer.from(String(parameters.data ?? ''), 'base64').toString('utf8'),
+  base64Decode: ({ parameters }) => Buffer.from(toKey(parameters.data ?? ''), 'base64').toString('utf8'),
   randomBytes({ parameters }) {
-    const length = Number(parameters.length ?? 32);
+    const length = toNumber(parameters.length ?? 32);
     if (!Number.isInteger(length) || length < 1 || length > MAX_RANDOM_BYTES)
       throw fault('InvalidInstructionError', { message: `crypto.randomBytes: length must be between 1 and ${MAX_RANDOM_BYTES}.` });
     return randomBytes(length).toString(oneOf('encoding', parameters.encoding, ENCODINGS, 'base64url'));

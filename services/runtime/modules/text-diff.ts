@@ -1,6 +1,7 @@
 /** text-diff — differences of two texts as a unified patch, and patches applied by context rather than by line number. */
 import { fault } from '../../../mixins/shared/errors.ts';
 import type { JsonObject } from '../../../mixins/shared/json.ts';
+import { toKey, toNumber } from '../expressions/index.ts';
 
 type Edit = { kind: ' ' | '-' | '+'; line: string };
 
@@ -65,8 +66,8 @@ function backtrack(a: string[], b: string[], trace: Int32Array[], depth: number)
 
 /** `{ patch, changed, additions, deletions }`. */
 export function unifiedDiff({ a, b, context = 3, labelA = 'a', labelB = 'b', noHeader }: JsonObject): JsonObject {
-  const edits = editsOf(String(a ?? '').split('\n'), String(b ?? '').split('\n'));
-  const around = Math.max(0, Math.floor(Number(context)) || 0);
+  const edits = editsOf(toKey(a ?? '').split('\n'), toKey(b ?? '').split('\n'));
+  const around = Math.max(0, Math.floor(toNumber(context)) || 0);
   const changed = edits.flatMap(({ kind }, i) => (kind === ' ' ? [] : [i]));
   const ranges: [number, number][] = [];
   for (const i of changed) {
@@ -126,7 +127,7 @@ export function applyPatch({ content, patch, fuzz = 1, atomic }: JsonObject): Js
   if (typeof content !== 'string' || typeof patch !== 'string')
     throw fault('InvalidInstructionError', { message: 'text.applyPatch: content and patch must be texts.' });
   const hunks = parsePatch(patch);
-  const tolerance = Math.min(2, Math.max(0, Math.floor(Number(fuzz)) || 0));
+  const tolerance = Math.min(2, Math.max(0, Math.floor(toNumber(fuzz)) || 0));
   let lines = content.split('\n');
   let shift = 0;
   const failed: JsonObject[] = [];

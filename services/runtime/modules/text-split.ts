@@ -1,6 +1,7 @@
 /** text-split — long texts in pieces of a given size: split at the coarsest separator that helps, pieces merged up to the size, with overlap. */
 import { fault } from '../../../mixins/shared/errors.ts';
 import type { JsonObject } from '../../../mixins/shared/json.ts';
+import { toKey, toNumber } from '../expressions/index.ts';
 
 type Keep = 'start' | 'end' | false;
 
@@ -12,12 +13,12 @@ const DEFAULT_SEPARATORS = ['\n\n', '\n', ' ', ''];
 /** `[{ content, size }]` of `content` (a text or a list of texts). */
 export function splitText(parameters: JsonObject): { content: string; size: number }[] {
   const { content, separators } = parameters;
-  const size = Number(parameters.chunkSize ?? 1000);
-  const overlap = Number(parameters.chunkOverlap ?? 0);
+  const size = toNumber(parameters.chunkSize ?? 1000);
+  const overlap = toNumber(parameters.chunkOverlap ?? 0);
   if (!(size >= 1) || !(overlap >= 0) || overlap >= size)
     throw fault('InvalidInstructionError', { message: 'text.splitText: chunkSize must be at least 1 and larger than chunkOverlap.' });
-  const texts = Array.isArray(content) ? content.map(String) : [String(content ?? '')];
-  const marks = Array.isArray(separators) && separators.length ? separators.map(String) : DEFAULT_SEPARATORS;
+  const texts = Array.isArray(content) ? content.map(toKey) : [toKey(content ?? '')];
+  const marks = Array.isArray(separators) && separators.length ? separators.map(toKey) : DEFAULT_SEPARATORS;
   const keep: Keep =
     parameters.keepSeparator === true
       ? 'start'

@@ -2,7 +2,7 @@
 import { RE2JS } from 're2js';
 import { fault } from '../../../mixins/shared/errors.ts';
 import type { JsonObject } from '../../../mixins/shared/json.ts';
-import { MAX_MATCH_WORK, MAX_PATTERN } from '../expressions/index.ts';
+import { MAX_MATCH_WORK, MAX_PATTERN, toKey, toNumber } from '../expressions/index.ts';
 import type { Module } from './index.ts';
 import { applyPatch, unifiedDiff } from './text-diff.ts';
 import { MAX_OUTPUT_CHARS, splitText } from './text-split.ts';
@@ -36,7 +36,7 @@ function patternOf({ pattern, fixed, ignoreCase }: JsonObject, content: string):
 }
 
 const count = (value: unknown, fallback: number): number => {
-  const found = Number(value ?? fallback);
+  const found = toNumber(value ?? fallback);
   return Number.isInteger(found) && found >= 0 ? found : fallback;
 };
 
@@ -74,7 +74,7 @@ function expand(replacement: string, groups: (name: string | number) => string):
 function substitute(parameters: JsonObject): JsonObject {
   const content = contentOf(parameters);
   const pattern = patternOf(parameters, content);
-  const replacement = String(parameters.replacement ?? '');
+  const replacement = toKey(parameters.replacement ?? '');
   const range = parameters.lineRange;
   const lines = content.split('\n');
   const [from, to] = Array.isArray(range) ? [count(range[0], 1) || 1, count(range[1], lines.length)] : [1, lines.length];
@@ -165,7 +165,7 @@ function decodeSafely(text: string): string {
 }
 
 export const text: Module = {
-  parseUrl: ({ parameters }) => parseUrl(String(parameters.url ?? '')),
+  parseUrl: ({ parameters }) => parseUrl(toKey(parameters.url ?? '')),
   splitText: ({ parameters }) => splitText(parameters),
   search: ({ parameters }) => search(parameters),
   substitute: ({ parameters }) => substitute(parameters),

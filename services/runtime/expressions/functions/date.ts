@@ -1,5 +1,6 @@
 /** date */
 import { defineFunction, refuse } from '../function.ts';
+import { toKey } from '../values.ts';
 import { formatDate, toTime } from './dates.ts';
 
 const FIELDS: Record<string, (date: Date) => number | string> = {
@@ -34,7 +35,7 @@ export const date = defineFunction({
     const time = toTime(value);
     if (format === undefined || format === null) return time;
     if (typeof format !== 'string') refuse(date, 'the format must be a text');
-    return formatDate(time, format as string, String(locale ?? env.locale), String(timezone ?? env.timezone));
+    return formatDate(time, format as string, toKey(locale ?? env.locale), toKey(timezone ?? env.timezone));
   },
   field([value], name) {
     const time = toTime(value);

@@ -1,5 +1,6 @@
 /** elapsed */
 import { defineFunction, refuse } from '../function.ts';
+import { toKey } from '../values.ts';
 import { toTime } from './dates.ts';
 
 const SECOND = 1000;
@@ -27,8 +28,8 @@ export const elapsed = defineFunction({
   arity: [3, 3],
   isVolatile: true,
   apply([value, unit, count], env) {
-    const name = String(unit).toLowerCase().replace(/s$/, '');
-    if (!Object.hasOwn(UNITS, name)) refuse(elapsed, `unknown unit '${String(unit)}'`);
+    const name = toKey(unit).toLowerCase().replace(/s$/, '');
+    if (!Object.hasOwn(UNITS, name)) refuse(elapsed, `unknown unit '${toKey(unit)}'`);
     if (typeof count !== 'number') refuse(elapsed, 'the value must be a number');
     return env.now() - toTime(value) >= (count as number) * (UNITS[name] as number);
   },

@@ -1,7 +1,7 @@
 /** query — Mongo-style conditions on plain data, for jsonmatch and wait filters */
 import { ExpressionError } from '../errors.ts';
 import { regexFrom } from '../regex.ts';
-import { read } from '../values.ts';
+import { read, toKey } from '../values.ts';
 
 const MAX_DEPTH = 10;
 const same = (left: unknown, right: unknown): boolean =>
@@ -60,7 +60,7 @@ function test(
     case '$regex':
       return flat.some(
         (value) =>
-          typeof value === 'string' && regexFrom(String(wanted), String(siblings['$options'] ?? '')).test(value, (steps) => step(steps)),
+          typeof value === 'string' && regexFrom(toKey(wanted), toKey(siblings['$options'] ?? '')).test(value, (steps) => step(steps)),
       );
     case '$options':
       return true;

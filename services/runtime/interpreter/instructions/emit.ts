@@ -2,6 +2,7 @@
 import { fault } from '../../../../mixins/shared/errors.ts';
 import { EVENT_TYPE_PATTERN, type EventOptions, type EventTarget } from '../../../../mixins/shared/event.ts';
 import { isPlainObject, type JsonObject } from '../../../../mixins/shared/json.ts';
+import { toKey } from '../../expressions/index.ts';
 import { object } from '../instruction.ts';
 import { defineSimple, withOutput } from './simple.ts';
 
@@ -37,7 +38,7 @@ export const emit = defineSimple({
   async perform({ event, payload, target, options }, frame) {
     if (typeof event !== 'string' || !EVENT_TYPE_PATTERN.test(event))
       throw fault('InvalidEventError', {
-        message: `Invalid event name '${String(event)}': letters, digits, space, dot, dash and underscore.`,
+        message: `Invalid event name '${toKey(event)}': letters, digits, space, dot, dash and underscore.`,
         data: { event },
       });
     if (payload !== undefined && payload !== null && !isPlainObject(payload)) {

@@ -1,5 +1,6 @@
 /** rateLimit — counts against a window shared by all nodes. */
 import { fault } from '../../../../mixins/shared/errors.ts';
+import { toKey, toNumber } from '../../expressions/index.ts';
 import { object } from '../instruction.ts';
 import { defineSimple, SIGNAL, withOutput } from './simple.ts';
 
@@ -23,13 +24,13 @@ export const rateLimit = defineSimple({
     { title: 'ten questions a minute', source: "- rateLimit: { name: ask, consumer: '{{user.id}}', window: 60, limit: 10, output: rate }" },
   ],
   async perform({ name, consumer, window, limit, consume, break: breaks, $hasOutput }, frame) {
-    const [windowS, max, count] = [Number(window), Number(limit), consume === undefined ? 1 : Number(consume)];
+    const [windowS, max, count] = [toNumber(window), toNumber(limit), consume === undefined ? 1 : toNumber(consume)];
     if (typeof name !== 'string' || !(windowS > 0) || !(max >= 0) || !(count >= 0))
       throw fault('InvalidInstructionError', { message: 'Invalid rateLimit instruction: name, window (seconds) and limit are required.' });
     const result = (await frame.perform({
       type: 'rateLimit',
       name,
-      ...(consumer === undefined || consumer === null ? {} : { consumer: String(consumer) }),
+      ...(consumer === undefined || consumer === null ? {} : { consumer: toKey(consumer) }),
       windowS,
       limit: max,
       consume: count,

@@ -1,7 +1,7 @@
 /** repeat — a block once for each item, one after the other or in batches. */
 import { fault } from '../../../../mixins/shared/errors.ts';
 import { isPlainObject } from '../../../../mixins/shared/json.ts';
-import type { Expression, Template } from '../../expressions/index.ts';
+import { type Expression, type Template, toNumber } from '../../expressions/index.ts';
 import { isLiveStream, type LiveStream } from '../effects.ts';
 import { type Frame, type Locals, maskOf } from '../frame.ts';
 import { type Block, defineInstruction, object } from '../instruction.ts';
@@ -24,7 +24,7 @@ function untilOf({ until }: Loop, frame: Frame, hasItems: boolean): { until: num
   if (!until) return { until: Number.NaN, stop: null };
   const value = until.template.evaluate(frame, frame.run.env);
   const isMissing = value === undefined || value === null || value === '';
-  const count = isMissing || typeof value === 'boolean' ? Number.NaN : Number(value);
+  const count = isMissing || typeof value === 'boolean' ? Number.NaN : toNumber(value);
   // Without items, nothing given means no turn, as a missing count does.
   if (!until.condition || !Number.isNaN(count) || (isMissing && !hasItems)) return { until: count, stop: null };
   return { until: Number.NaN, stop: until.condition };
@@ -123,7 +123,8 @@ export const repeat = defineInstruction({
         turns = Math.floor(turns);
         if (!isOpen && turns > maxTurns) throw tooManyTurns(maxTurns, turns);
         const { size, interval } = (batch?.evaluate(frame, env) ?? {}) as { size?: unknown; interval?: unknown };
-        if (Number(size) > 1) return inBatches({ ...loop, stop }, items, turns, Math.floor(Number(size)), Number(interval) || 0, frame);
+        if (toNumber(size) > 1)
+          return inBatches({ ...loop, stop }, items, turns, Math.floor(toNumber(size)), toNumber(interval) || 0, frame);
         return oneByOne({ ...loop, stop }, items, turns, frame);
       },
     };

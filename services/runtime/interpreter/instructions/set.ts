@@ -1,7 +1,7 @@
 /** set — writes a variable: local, of a context, an identity, the configuration or the HTTP answer. */
 import { fault } from '../../../../mixins/shared/errors.ts';
 import { isPlainObject } from '../../../../mixins/shared/json.ts';
-import { compileIncrement } from '../../expressions/index.ts';
+import { compileIncrement, toKey, toNumber } from '../../expressions/index.ts';
 import { assign, increment, pathMask, type WriteType } from '../assign.ts';
 import { CONTEXT_NAMES, type ContextName } from '../effects.ts';
 import { maskOf } from '../frame.ts';
@@ -66,10 +66,10 @@ export const set = defineInstruction({
         const type = typeTemplate.evaluate(frame, env) as WriteType;
         if (!TYPES.includes(type))
           throw fault('InvalidInstructionError', {
-            message: `Invalid set instruction: unknown type '${String(type)}'; use ${TYPES.join(', ')}.`,
+            message: `Invalid set instruction: unknown type '${toKey(type)}'; use ${TYPES.join(', ')}.`,
           });
         const given = lifespan.evaluate(frame, env);
-        const seconds = given === undefined || given === null || given === '' ? Number.NaN : Number(given);
+        const seconds = given === undefined || given === null || given === '' ? Number.NaN : toNumber(given);
         return assign(
           frame,
           path.evaluate(frame, env),

@@ -1,6 +1,7 @@
 /** wait — suspends the run until an event arrives, or for some time. */
 import { fault } from '../../../../mixins/shared/errors.ts';
 import { isPlainObject, type JsonObject } from '../../../../mixins/shared/json.ts';
+import { toNumber } from '../../expressions/index.ts';
 import { object } from '../instruction.ts';
 import { defineSimple, withOutput } from './simple.ts';
 
@@ -45,7 +46,7 @@ export const wait = defineSimple({
         ...(choice.cancelTriggers ? { cancelTriggers: true } : {}),
       };
     });
-    const seconds = Number(timeout);
+    const seconds = toNumber(timeout ?? undefined);
     const timeoutS = Number.isFinite(seconds) && seconds > 0 ? seconds : undefined;
     // What others wrote meanwhile is read again.
     try {

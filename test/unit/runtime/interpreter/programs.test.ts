@@ -57,6 +57,8 @@ const KEYS = [
   '{{n}} > 1',
   'a',
   'constructor',
+  'toString',
+  'valueOf',
 ];
 const NAMES = [...instructions.keys(), 'other', 'nowhere', 'Inst.x'];
 
