@@ -1,7 +1,7 @@
 /**
  * lanes — runs handlers: one item at a time per lane, in order; lanes in parallel, in turn, never more than `maxInFlight` at once.
  *
- * A lane whose head failed waits for the head's next attempt; the others go on. A lane longer than HELD_PER_LANE keeps only positions, so that one
+ * A lane whose head failed waits for the head's next attempt; the others go on. A lane that is longer than what is held keeps only positions, so that one
  * workspace with a long backlog neither fills the memory nor hides the workspaces behind it.
  */
 import type { Entry } from './carrier.ts';
@@ -10,7 +10,10 @@ import type { Shard } from './shard.ts';
 import type { Timers } from './timers.ts';
 import type { Item } from './window.ts';
 
+/** Bodies of a lane in memory: so many whatever their size, more of small ones, as reading an entry again costs more than keeping it. */
 const HELD_PER_LANE = 32;
+const SMALL_HELD_PER_LANE = 1_000;
+const SMALL_LENGTH = 2_048;
 const HELD_BYTES = 32 * 1024 * 1024;
 const STORE_RETRY_MS = 500;
 
@@ -68,11 +71,13 @@ export function openLanes(options: LanesOptions): Lanes {
 
   function hold(item: Item, entry: Entry): void {
     item.entry = entry;
-    heldBytes += entry.body.length;
+    item.heldLength = entry.body.length;
+    heldBytes += item.heldLength;
   }
 
   function letGo(item: Item): void {
-    if (item.entry) heldBytes -= item.entry.body.length;
+    heldBytes -= item.heldLength; // the body itself is gone already when the item was settled
+    item.heldLength = 0;
     item.entry = null;
   }
 
@@ -217,7 +222,8 @@ export function openLanes(options: LanesOptions): Lanes {
       lane.length++;
       const entry = item.entry as Entry;
       item.entry = null;
-      if (lane.length <= heldPerLane && heldBytes < HELD_BYTES) hold(item, entry);
+      const most = entry.body.length <= SMALL_LENGTH ? Math.max(heldPerLane, SMALL_HELD_PER_LANE) : heldPerLane;
+      if (lane.length <= most && heldBytes < HELD_BYTES) hold(item, entry);
       if (lane.head === item && item.dueInMs > 0) wait(lane, item.dueInMs);
       else makeReady(lane);
     },

@@ -9,6 +9,8 @@ export interface Item {
   position: Position;
   /** `null` while the body is not held in memory: it is read again when its turn comes. */
   entry: Entry | null;
+  /** Length of the body that counts as held in memory. */
+  heldLength: number;
   /** Deliveries that failed, deliveries whose process died. */
   attempts: number;
   crashes: number;
@@ -55,6 +57,7 @@ export function openWindow(start: Position): Window {
     const item: Item = {
       position,
       entry,
+      heldLength: 0,
       attempts: failure?.attempts ?? 0,
       crashes: failure?.crashes ?? 0,
       dueInMs: failure?.dueInMs ?? 0,

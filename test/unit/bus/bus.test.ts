@@ -104,6 +104,35 @@ describe('a workspace with a long backlog', () => {
   });
 });
 
+describe('bodies of events', () => {
+  it('are kept in memory until their turn, however many have passed, and not read again', async () => {
+    const carrier = openMemory(memoryStore(), { keepMs: 0 });
+    let fetched = 0;
+    const counting = {
+      ...carrier,
+      fetch: (shard: number, positions: string[]) => {
+        fetched += positions.length;
+        return carrier.fetch(shard, positions);
+      },
+    };
+    const one = await openBus(loadConfig({}, { nodeId: 'n1' }), { carrier: counting });
+    opened.push(one);
+    let handled = 0;
+    await one.on(EMIT_TOPIC, () => void handled++, { group: 'g' });
+    const text = 'x'.repeat(90_000);
+
+    // 45 MB in all: more than a member holds at once.
+    for (let n = 0; n < 500; n += 10) {
+      await Promise.all(
+        Array.from({ length: 10 }, (_, i) => one.send('e', { text }, { topic: EMIT_TOPIC, source: { workspaceId: `w${i}` } })),
+      );
+      await eventually(() => handled === n + 10);
+    }
+
+    expect(fetched).toBe(0);
+  });
+});
+
 describe('housekeeping', () => {
   it('warns of a group that leaves a tenth of the room behind, and trims what all have settled', async () => {
     const timers = manualTimers();
