@@ -51,7 +51,7 @@ export function assign(
   if (isContext(root)) return writeContext(frame, root, rest, operation, lifespanS);
   if (root === 'config') return writeConfig(frame, rest, operation);
   if (rest.length > 0 || operation.type !== 'replace') frame.protect(root);
-  writeLocal(frame.locals, keys, operation, meterOf(frame.run.budget));
+  writeLocal(frame.holderOf(root), keys, operation, meterOf(frame.run.budget));
 }
 
 async function answerHttp(frame: Frame, given: unknown): Promise<void> {
@@ -102,7 +102,7 @@ export async function remove(frame: Frame, keys: (string | number)[]): Promise<v
   } else if (root === 'config') await writeConfig(frame, rest, { type: 'delete' });
   else {
     if (rest.length > 0) frame.protect(root);
-    writeLocal(frame.locals, keys, { type: 'delete' });
+    writeLocal(frame.holderOf(root), keys, { type: 'delete' });
   }
 }
 

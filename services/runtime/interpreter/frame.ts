@@ -57,6 +57,8 @@ export interface Branch {
 /** Effects that only let time pass. */
 const PAUSES = new Set<Effect['type']>(['wait', 'sleep', 'throttle']);
 
+const LOOP_NAMES = new Set(['item', '$index']);
+
 export type Locals = Record<string, unknown>;
 
 export interface FrameOptions {
@@ -81,6 +83,10 @@ export class Frame implements Scope {
   readonly branch: Branch;
   readonly depth: number;
   readonly runFields: JsonObject;
+  /** `item` and `$index` of a loop that runs beside others: the other variables are shared, these are not. */
+  private loopNames: Locals | null = null;
+  /** Runs beside others over the same variables: a loop that begins here needs names of its own. */
+  private isBeside = false;
   /** `config` as this automation has changed it. */
   private ownConfig: { value: JsonObject | null };
   private throttled: { ms: number };
@@ -103,19 +109,31 @@ export class Frame implements Scope {
 
   /** The same automation in a branch of its own. Shares the variables, unless it gets names of its own. */
   fork(branch: Branch, locals: Locals = this.locals): Frame {
-    return new Frame(
-      {
-        run: this.run,
-        model: this.model,
-        automation: this.automation,
-        locals,
-        view: this.view,
-        branch,
-        depth: this.depth,
-        runFields: this.runFields,
-      },
-      this,
-    );
+    const { run, model, automation, view, depth, runFields } = this;
+    const forked = new Frame({ run, model, automation, locals, view, branch, depth, runFields }, this);
+    if (locals === this.locals) {
+      forked.loopNames = this.loopNames;
+      forked.isBeside = true;
+    }
+    return forked;
+  }
+
+  /** Where a loop that begins here runs: in a frame of its own when others run beside it. */
+  forLoop(): Frame {
+    if (!this.isBeside) return this;
+    const forked = this.fork(this.branch);
+    forked.isBeside = false;
+    forked.loopNames = {};
+    for (const name of LOOP_NAMES) {
+      const value = this.get(name);
+      if (value !== undefined) forked.loopNames[name] = value;
+    }
+    return forked;
+  }
+
+  /** What holds the variable `root`. */
+  holderOf(root: string): Locals {
+    return this.loopNames && LOOP_NAMES.has(root) ? this.loopNames : this.locals;
   }
 
   /** Keys `<here>.0`, `<here>.1`, … for branches that run side by side. */
@@ -252,8 +270,10 @@ export class Frame implements Scope {
         return this.model.secrets;
       case '$workspace':
         return this.model.workspace.source;
-      default:
-        return Object.hasOwn(this.locals, name) ? this.locals[name] : undefined;
+      default: {
+        const holder = this.loopNames ? this.holderOf(name) : this.locals;
+        return Object.hasOwn(holder, name) ? holder[name] : undefined;
+      }
     }
   }
 

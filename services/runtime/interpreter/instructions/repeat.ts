@@ -52,8 +52,9 @@ const neverEnds = (max: number) =>
   });
 
 function enter(frame: Frame, item: unknown, index: number): void {
-  frame.locals['item'] = copyFor(frame, item);
-  frame.locals['$index'] = index;
+  const names = frame.holderOf('item');
+  names['item'] = copyFor(frame, item);
+  names['$index'] = index;
 }
 
 /** What a nested loop must not destroy. */
@@ -113,7 +114,7 @@ export const repeat = defineInstruction({
         const { env } = frame.run;
         const value = on?.evaluate(frame, env);
         const { until, stop } = untilOf(loop, frame, on !== null);
-        if (isLiveStream(value)) return overStream({ ...loop, stop }, value, frame, until);
+        if (isLiveStream(value)) return overStream({ ...loop, stop }, value, frame.forLoop(), until);
         const { maxTurns, maxOpenTurns } = frame.run.budget.limits;
         const items = on ? itemsOf(value) : null;
         const isOpen = items === null && stop !== null;
@@ -125,7 +126,7 @@ export const repeat = defineInstruction({
         const { size, interval } = (batch?.evaluate(frame, env) ?? {}) as { size?: unknown; interval?: unknown };
         if (toNumber(size) > 1)
           return inBatches({ ...loop, stop }, items, turns, Math.floor(toNumber(size)), toNumber(interval) || 0, frame);
-        return oneByOne({ ...loop, stop }, items, turns, frame);
+        return oneByOne({ ...loop, stop }, items, turns, frame.forLoop());
       },
     };
   },
@@ -133,7 +134,7 @@ export const repeat = defineInstruction({
 
 /** Stays synchronous until a turn has to wait. */
 function oneByOne(loop: Loop, items: unknown[] | null, turns: number, frame: Frame): MaybeAsync<Outcome> {
-  const restore = remember(frame.locals);
+  const restore = remember(frame.holderOf('item'));
   let paid = TURNS_PER_TOKEN_CALL;
   const { stop: condition } = loop;
   const { maxOpenTurns } = frame.run.budget.limits;
@@ -215,7 +216,12 @@ async function inBatches(
     const outcomes = await Promise.allSettled(
       Array.from({ length: count }, async (_, n) => {
         const index = start + n;
-        const own = frame.fork(branch(n), { ...frame.locals, item: copyFor(frame, items ? items[index] : index), $index: index });
+        const own = frame.fork(branch(n), {
+          ...frame.locals,
+          ...frame.holderOf('item'),
+          item: copyFor(frame, items ? items[index] : index),
+          $index: index,
+        });
         return loop.engine.block(loop.block, own);
       }),
     );
@@ -231,7 +237,7 @@ async function inBatches(
 }
 
 async function overStream(loop: Loop, stream: LiveStream, frame: Frame, until: number): Promise<Outcome> {
-  const restore = remember(frame.locals);
+  const restore = remember(frame.holderOf('item'));
   const { budget } = frame.run;
   let index = 0;
   budget.asking();
