@@ -249,7 +249,13 @@ const gateway: ServiceSchema<object, any> = {
         const credentials = credentialsOf(request, ip, correlationOf(response));
         // A GET that runs an automation is no mere look: the cookie must not speak for somebody who only looked at a foreign page.
         if (route.action === 'runtime.webhook' && isForeignSubrequest(request.headers, cors.isAllowed)) delete credentials.cookieToken;
-        const known = await authenticate(this, route, request.method as string, credentials);
+        let known = await authenticate(this, route, request.method as string, credentials);
+        // Browsers send the cookie of the studio from every page. Whoever wrote the page may have the limited session it was signed in with, not all
+        // that its visitor may do elsewhere.
+        if (known?.claims.via === 'cookie' && known.claims.kind === 'user' && !known.scopes && cors.isPage(request.headers.origin)) {
+          delete credentials.cookieToken;
+          known = await authenticate(this, route, request.method as string, credentials);
+        }
         // A run that calls back goes on under the id of what started it.
         if (known?.claims.correlationId) response.setHeader(CORRELATION_HEADER, known.claims.correlationId);
         if (known?.claims.sessionId) response.setHeader('x-prismeai-session-id', known.claims.sessionId);
@@ -335,7 +341,7 @@ const gateway: ServiceSchema<object, any> = {
       systemMeta: (correlationId) => this.systemMeta(correlationId),
       accessChanged: (workspaceId) => this.accessChanged(workspaceId),
       clientIp: (request) => this.policies.addressOf(request),
-      isAllowedOrigin: (origin) => this.policies.cors.isAllowed(origin),
+      isAllowedOrigin: (origin) => this.policies.cors.isAllowed(origin) && !this.policies.cors.isPage(origin),
     });
     await listen(server, config.port, config.host);
   },

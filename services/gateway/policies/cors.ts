@@ -26,6 +26,8 @@ function parse(text: string): Allowed | undefined {
 
 export function corsPolicy(config: Config): {
   isAllowed(origin: string): boolean;
+  /** Whether it is a page of some workspace: what runs there was written by whoever owns that workspace. */
+  isPage(origin: string | undefined): boolean;
   /** Whether it was a preflight, which is then answered. */
   apply(request: IncomingMessage, response: ServerResponse): boolean;
 } {
@@ -34,7 +36,7 @@ export function corsPolicy(config: Config): {
     .map(parse)
     .filter((item) => item !== undefined);
 
-  const isAllowed = (origin: string): boolean => {
+  const matches = (origin: string, list: Allowed[]): boolean => {
     let url: URL;
     try {
       url = new URL(origin);
@@ -43,15 +45,19 @@ export function corsPolicy(config: Config): {
     }
     if (url.protocol !== 'http:' && url.protocol !== 'https:') return false;
     // The parsed host is compared, label by label: `pages.example.org.evil.tld` and `xpages.example.org` are other hosts.
-    return allowed.some(({ protocol, host }) => {
+    return list.some(({ protocol, host }) => {
       if (protocol && protocol !== url.protocol) return false;
       if (!host.startsWith('.')) return url.hostname === host;
       return url.hostname.endsWith(host) && /^[a-z0-9-]+$/.test(url.hostname.slice(0, -host.length));
     });
   };
 
+  const isAllowed = (origin: string): boolean => matches(origin, allowed);
+  const trusted = [...config.consoleUrl, ...config.corsOrigins, own.origin].map(parse).filter((item) => item !== undefined);
+
   return {
     isAllowed,
+    isPage: (origin) => origin !== undefined && isAllowed(origin) && !matches(origin, trusted),
     apply(request, response) {
       const { origin } = request.headers;
       const isPreflight = request.method === 'OPTIONS' && request.headers['access-control-request-method'] !== undefined;

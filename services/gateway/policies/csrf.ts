@@ -11,7 +11,7 @@ const SAFE = new Set(['GET', 'HEAD', 'OPTIONS']);
  * would not go along with. Links and redirects that the visitor follows are his own doing. @see https://www.w3.org/TR/fetch-metadata/
  */
 export const isForeignSubrequest = (headers: IncomingHttpHeaders, isAllowed: (origin: string) => boolean): boolean =>
-  headers['sec-fetch-site'] === 'cross-site' &&
+  (headers['sec-fetch-site'] === 'cross-site' || headers['sec-fetch-site'] === 'same-site') &&
   !(headers['sec-fetch-mode'] === 'navigate' && headers['sec-fetch-dest'] === 'document') &&
   !(headers.origin !== undefined && isAllowed(headers.origin));
 

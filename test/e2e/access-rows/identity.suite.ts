@@ -336,6 +336,38 @@ export function identityRows(given: () => Cluster): void {
     });
   });
 
+  it('21: a page of a workspace has nothing of what its visitor may do elsewhere, though the browser sends his cookie', async () => {
+    const { platform, owner, workspace } = given();
+    const origin = 'https://evil.pages.local.prisme.ai';
+    const cookie = `access-token=${owner.token}`;
+    const me = (headers: Record<string, string>) => client(platform.url).get('/me', headers);
+    const mine = await me({ cookie });
+    expect((await me({ cookie, origin })).status).toBe(401);
+    expect((await client(platform.url).get(`/workspaces/${workspace.id}`, { cookie, origin })).status).toBe(401);
+    const csrf = { 'x-prismeai-csrf-token': mine.headers.get('x-prismeai-csrf-token') as string };
+    expect(
+      (await client(platform.url).patch(`/workspaces/${workspace.id}`, { description: 'evil' }, { cookie, origin, ...csrf })).status,
+    ).toBe(401);
+    // The studio goes on, and so does a page with a token of its own.
+    expect((await me({ cookie, origin: 'http://studio.local.prisme.ai:3000' })).status).toBe(200);
+    expect((await me({ cookie, origin, authorization: `Bearer ${owner.token}` })).status).toBe(200);
+    const { io } = await import('socket.io-client');
+    const socket = io(`${platform.url.replace(/\/v2$/, '')}/v2/workspaces/${workspace.id}/events`, {
+      transports: ['websocket'],
+      reconnection: false,
+      forceNew: true,
+      extraHeaders: { cookie, origin },
+    });
+    try {
+      const refused = await new Promise<Error>((resolve, reject) =>
+        socket.once('connect_error', resolve).once('connect', () => reject(new Error('connected'))),
+      );
+      expect(refused.message).toMatch(/origin/);
+    } finally {
+      socket.close();
+    }
+  });
+
   it('21: pages of look-alike origins may read no answer', async () => {
     const { platform } = given();
     const origins = [
