@@ -85,6 +85,8 @@ export class Frame implements Scope {
   readonly runFields: JsonObject;
   /** `item` and `$index` of a loop that runs beside others: the other variables are shared, these are not. */
   private loopNames: Locals | null = null;
+  /** `$error` as the branch of `all` has caught it last. */
+  private caught: { error?: unknown } | null = null;
   /** Runs beside others over the same variables: a loop that begins here needs names of its own. */
   private isBeside = false;
   /** `config` as this automation has changed it. */
@@ -113,6 +115,7 @@ export class Frame implements Scope {
     const forked = new Frame({ run, model, automation, locals, view, branch, depth, runFields }, this);
     if (locals === this.locals) {
       forked.loopNames = this.loopNames;
+      forked.caught = { ...this.caught };
       forked.isBeside = true;
     }
     return forked;
@@ -123,12 +126,19 @@ export class Frame implements Scope {
     if (!this.isBeside) return this;
     const forked = this.fork(this.branch);
     forked.isBeside = false;
+    forked.caught = this.caught;
     forked.loopNames = {};
     for (const name of LOOP_NAMES) {
       const value = this.get(name);
       if (value !== undefined) forked.loopNames[name] = value;
     }
     return forked;
+  }
+
+  /** Sets `$error`, a variable like any other; a branch goes on seeing its own. */
+  catch(error: unknown): void {
+    this.locals['$error'] = error;
+    if (this.caught) this.caught.error = error;
   }
 
   /** What holds the variable `root`. */
@@ -270,6 +280,8 @@ export class Frame implements Scope {
         return this.model.secrets;
       case '$workspace':
         return this.model.workspace.source;
+      case '$error':
+        return this.caught && 'error' in this.caught ? this.caught.error : this.locals['$error'];
       default: {
         const holder = this.loopNames ? this.holderOf(name) : this.locals;
         return Object.hasOwn(holder, name) ? holder[name] : undefined;

@@ -27,11 +27,11 @@ export const tryInstruction = defineInstruction({
       try {
         outcome = await context.engine.block(body, frame);
         if (!(outcome?.scope === 'all' && outcome.isFromCall)) return outcome;
-        frame.locals['$error'] = { error: 'Break', name: 'Break', message: 'Interrupted by break', details: {}, break: outcome.payload };
+        frame.catch({ error: 'Break', name: 'Break', message: 'Interrupted by break', details: {}, break: outcome.payload });
       } catch (error) {
         // Cancelled, or its budget used up: nothing of the program runs any more.
         if (isFault(error, 'RunCancelledError') || frame.run.world.signal.aborted || frame.run.budget.exhausted) throw error;
-        frame.locals['$error'] = described(error);
+        frame.catch(described(error));
       }
       return context.engine.block(handler, frame);
     };
