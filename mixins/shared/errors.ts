@@ -79,6 +79,7 @@ export const CATALOGUE = {
   FetchError: [400, 'The request could not be made.'],
   ForbiddenHostError: [400, 'This address may not be fetched.'],
   SecretsError: [403, 'The secret operation was refused.'],
+  IdempotencyKeyReused: [422, 'This Idempotency-Key was used with another request; use a new key for a new request.'],
   RunLostError: [503, 'The node that ran this request stopped; retry, with the same Idempotency-Key to get the first answer.', true],
 } satisfies Record<string, [status: number, message: string, retryable?: boolean]>;
 

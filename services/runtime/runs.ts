@@ -33,6 +33,8 @@ export interface RunRequest {
   acceptedAt: number;
   /** Survives its node. */
   isDurable: boolean;
+  /** Of query and body, when the caller gave an Idempotency-Key: another request with that key is a mistake. */
+  fingerprint?: string;
   /** Set when the run is begun again after its workspace was changed: its effects are new ones. */
   again?: number;
 }

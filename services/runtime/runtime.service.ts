@@ -28,7 +28,7 @@ import { createHttpAnswer } from './http-answer.ts';
 import { compileWorkspace, type Problem, runAutomation } from './interpreter/index.ts';
 import { childrenOf } from './models.ts';
 import { openRuntime, type Runtime } from './open.ts';
-import { FINAL_STATES, type RunRequest, type RunSummary, summaryOf } from './runs.ts';
+import { FINAL_STATES, type RunRecord, type RunRequest, type RunSummary, summaryOf } from './runs.ts';
 import { runIdentity, testRequest, webhookRequest } from './starts.ts';
 import { automationAt, endpointMatches, eventMatches, triggerRows } from './triggers.ts';
 
@@ -87,7 +87,7 @@ const runtime: ServiceSchema<object, any> = {
         }
         const request = webhookRequest(first, params, identity, as, id);
         if (eventMatches(root, WEBHOOK_EVENT).length) await this.tellWebhook(request);
-        if (prefersAsync(params.headers)) return accepted(await this.runtime.accept(request));
+        if (prefersAsync(params.headers)) return accepted(assertSame(await this.runtime.accept(request), request) as RunRecord);
         return request.isDurable ? this.answerOnce(request) : this.answer(ctx, request, isNested);
       },
     },
@@ -331,6 +331,7 @@ const runtime: ServiceSchema<object, any> = {
       }
       for (const deadline = Date.now() + REPEAT_WAIT_MS; Date.now() < deadline; await sleep(REPEAT_LOOK_MS)) {
         const record = (await store.find(request.workspaceId, request.id))?.record;
+        assertSame(record, request);
         if (!record || !FINAL_STATES.includes(record.state)) continue;
         if (record.state === 'done') return record.answer as WebhookAnswer;
         const { error, message, details } = record.error ?? { error: 'RunLostError', message: undefined, details: undefined };
@@ -384,6 +385,13 @@ const runtime: ServiceSchema<object, any> = {
 export default runtime;
 
 const callOf = ({ meta }: Context<any, CallMeta>): { callId?: string } => (typeof meta.callId === 'string' ? { callId: meta.callId } : {});
+
+/** @throws IdempotencyKeyReused when the run belongs to another request */
+function assertSame(record: RunRecord | undefined, { fingerprint }: RunRequest): RunRecord | undefined {
+  if (fingerprint !== undefined && record?.request.fingerprint !== undefined && record.request.fingerprint !== fingerprint)
+    throw fault('IdempotencyKeyReused', { data: { runId: record.id } });
+  return record;
+}
 
 const noRun = (runId: string) =>
   fault('ObjectNotFoundError', { message: 'There is no such run.', data: { subjectType: 'runs', id: runId } });

@@ -135,6 +135,7 @@ export function webhookRequest(match: Match, params: WebhookParams, identity: Id
     run: baseRun(identity, params.ip),
     acceptedAt: Date.now(),
     isDurable: key !== undefined,
+    ...(key === undefined ? {} : { fingerprint: digest(JSON.stringify([params.query ?? {}, params.body ?? null])) }),
   };
 }
 

@@ -356,6 +356,10 @@ describe('a client that leaves', () => {
 
     expect((await wake('charge.goes.on', again)).body).toEqual({ charges: 1 });
     expect((await anybody().post(path, {}, headers)).body).toEqual({ charges: 1 });
+    expect(await anybody().post(path, { another: 'request' }, headers)).toMatchObject({
+      status: 422,
+      body: { error: 'IdempotencyKeyReused' },
+    });
   });
 });
 
