@@ -96,14 +96,15 @@ if (redisAvailable()) {
         const heard: number[] = [];
         await node.on('*', (event) => void heard.push(numberOf(event)), { mode: 'broadcast' });
         await emit(node, 'w', 1);
-        await eventually(() => seen.length === 1);
+        await eventually(() => seen.includes(1));
 
         await client.flushall();
         await emit(node, 'w', 2);
         await emit(node, 'w', 3);
 
-        await eventually(() => seen.length === 3, { timeoutMs: 5_000 });
-        expect(seen).toEqual([1, 2, 3]);
+        await eventually(() => new Set(seen).size === 3 && heard.length === 3, { timeoutMs: 20_000 });
+        // What was handled before the loss was noticed could not be settled: it is handled again.
+        expect([...new Set(seen)]).toEqual([1, 2, 3]);
         expect(heard).toEqual([1, 2, 3]);
         await eventually(async () => (await node.lag())[0]?.entries === 0);
         await Promise.all(nodes.splice(0).map((one) => one.close({ drainMs: 0 })));
@@ -187,7 +188,7 @@ if (redisAvailable()) {
         await node.on('*', (event) => void seen.push(numberOf(event)), { group: 'g' });
         await node.on('*', (event) => void heard.push(numberOf(event)), { mode: 'broadcast' });
         await emit(node, 'w', 1);
-        await eventually(async () => seen.length === 1 && (await node.lag())[0]?.entries === 0);
+        await eventually(async () => seen.includes(1) && (await node.lag())[0]?.entries === 0);
         await main.wait(1, 5_000);
         await copy.replicaof('NO', 'ONE');
         // Only the master has this one, and its clock is an hour ahead.
@@ -195,7 +196,7 @@ if (redisAvailable()) {
         const head = headOf({ shard: 0, id: 'ahead', workspaceId: 'w', group: '', topic: EMIT_TOPIC, body: '' });
         const log = keysOf('lag').log(shardOf('w', 16));
         await main.xadd(log, `${Date.now() + 3_600_000}-0`, 'h', head, 'b', JSON.stringify(event));
-        await eventually(() => seen.length === 3 && heard.length === 3);
+        await eventually(() => new Set(seen).size === 3 && heard.length === 3);
 
         await master.kill();
         proxy.retarget(replica.port);
@@ -210,7 +211,7 @@ if (redisAvailable()) {
         );
         await eventually(() => seen.includes(4) && heard.includes(4), { timeoutMs: 20_000 });
         await emit(node, 'w', 5);
-        await eventually(() => seen.at(-1) === 5 && heard.at(-1) === 5);
+        await eventually(() => seen.includes(5) && heard.includes(5));
         await eventually(async () => (await node.lag())[0]?.entries === 0);
         await Promise.all(nodes.splice(0).map((one) => one.close({ drainMs: 0 })));
       } finally {
@@ -242,7 +243,7 @@ if (redisAvailable()) {
         seen.clear();
         await Promise.all([...Array(32).keys()].map((n) => emit(healthy, `w${n}`, n)));
 
-        await eventually(() => seen.size === 32, { timeoutMs: 5_000 });
+        await eventually(() => seen.size === 32, { timeoutMs: 20_000 });
         expect([...new Set(seen.values())]).toEqual(['healthy']);
         proxy.heal();
         await Promise.all(nodes.splice(0).map((one) => one.close({ drainMs: 0 })));
@@ -313,7 +314,7 @@ if (redisAvailable()) {
         [2, 3].map((n) => ({ type: 'e', payload: { n }, options: { topic: EMIT_TOPIC, source: { workspaceId: `w${n}` } } })),
       );
 
-      await eventually(() => seen.length === 3);
+      await eventually(() => new Set(seen).size === 3);
       client.disconnect();
     });
 
