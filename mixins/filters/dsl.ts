@@ -196,6 +196,9 @@ const CLAUSES: Record<string, Build> = {
   constant_score: (body, depth) => convert(isPlainObject(body) ? body.filter : undefined, depth),
 };
 
+/** What a query may be made of. */
+export const QUERY_CLAUSES = Object.keys(CLAUSES);
+
 function convert(clause: unknown, depth: number): Condition {
   if (depth > MAX_DEPTH) throw refused(`clauses are nested deeper than ${MAX_DEPTH}.`);
   if (!isPlainObject(clause)) throw refused('a clause is an object.');

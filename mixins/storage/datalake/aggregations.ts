@@ -26,6 +26,9 @@ const MAX_NODES = 60;
 const SUBS = ['aggs', 'aggregations'];
 const PIPELINES = new Set(['max_bucket', 'min_bucket', 'avg_bucket', 'sum_bucket']);
 
+/** What may be aggregated. */
+export const AGGREGATIONS = [...Object.keys(bucketings), ...Object.keys(metrics), ...PIPELINES];
+
 /** @throws SearchError for what is not in the subset, too deep or too large */
 export function parseAggregations(aggs: unknown, depth = 1, count = { nodes: 0 }): AggregationTree {
   const tree: AggregationTree = new Map();

@@ -31,7 +31,7 @@ export interface SearchRequest {
   /** Events strictly before or after this event in the order of the sort (createdAt, then id). */
   beforeId?: string;
   afterId?: string;
-  /** Aggregations in the subset of Elasticsearch's language listed in docs/protocol.md. */
+  /** Aggregations in the subset of Elasticsearch's language listed in docs/events.md. */
   aggs?: Record<string, unknown>;
   /** true: counted exactly · absent: counted up to 10 000 · false: not counted, `total` is the number of events returned. */
   trackTotal?: boolean;
