@@ -1,4 +1,5 @@
 /** path — names that are written to: `cart.lines[]`, `session.cache[{{key}}]`, `bag.{{item.id}}`, `reply.headers.Content-Type`. */
+import type { Node } from './ast.ts';
 import { type Compilation, compileNode, compileSegment, type Evaluate, type Scope } from './compiler.ts';
 import { ExpressionError, refusedName } from './errors.ts';
 import type { Env } from './function.ts';
@@ -72,7 +73,14 @@ export function compileIncrement(
 ): { evaluate(scope: Scope, env: Env): unknown; roots: ReadonlySet<string>; sign: 1 | -1 } | null {
   if (typeof text !== 'string' || !/^\{%[\s\S]*%\}$/.test(text)) return null;
   const parser = new Parser(text, DEFAULT_LIMITS, 2);
-  const node = parser.expression();
+  let node: Node;
+  try {
+    node = parser.expression();
+  } catch (error) {
+    // Its fault is told by the template that it is.
+    if (error instanceof ExpressionError) return null;
+    throw error;
+  }
   parser.skipSpace();
   if (
     parser.at !== text.length - 2 ||
@@ -85,5 +93,10 @@ export function compileIncrement(
   if (read.length !== path.length || !read.every((segment, index) => segment.kind === 'fixed' && segment.key === String(path[index])))
     return null;
   const compilation: Compilation = { text, roots: new Set() };
-  return { evaluate: compileNode(node.right, compilation), roots: compilation.roots, sign: node.operator === '+' ? 1 : -1 };
+  try {
+    return { evaluate: compileNode(node.right, compilation), roots: compilation.roots, sign: node.operator === '+' ? 1 : -1 };
+  } catch (error) {
+    if (error instanceof ExpressionError) return null;
+    throw error;
+  }
 }

@@ -63,7 +63,8 @@ const NOTHING: Expression = { text: '', roots: new Set(), warnings: [], evaluate
 
 const quietly = (error: unknown): ExpressionError => {
   if (error instanceof ExpressionError) return error;
-  throw error;
+  if ((error as Error).name !== 'RangeError') throw error;
+  return new ExpressionError('LimitExceededError', 'This is nested too deeply.', '', { start: 0, end: 0 });
 };
 
 /** Tells in which argument an evaluation fails. */
@@ -140,6 +141,12 @@ class Context implements CompileContext {
         throw fromExpressionError(found);
       },
     };
+  }
+
+  /** What an instruction does that could not be compiled: fails with the reason. @throws anything but faults of the language */
+  fails(error: unknown): () => never {
+    const { evaluate } = this.broken(error, '');
+    return () => evaluate(NO_SCOPE, NO_ENV) as never;
   }
 
   template(value: unknown, suffix = ''): Template {
@@ -292,7 +299,13 @@ function compileInstruction(item: unknown, path: string, work: Work): Executable
   const definition = instructions.get(name);
   if (definition && !definition.takesNothing && (item[name] === null || item[name] === undefined)) return withoutPayload(context, name);
   if (definition) checkArguments(item[name], definition, context);
-  const compiled = definition ? definition.compile(item[name], context) : callInstruction(name, item[name], context);
+  let compiled: ReturnType<typeof callInstruction>;
+  try {
+    compiled = definition ? definition.compile(item[name], context) : callInstruction(name, item[name], context);
+  } catch (error) {
+    // One instruction that cannot be compiled must not take its whole workspace with it.
+    compiled = { run: context.fails(error) };
+  }
   if (!definition) context.calls(name);
   const mask = compiled.mask ?? 0;
   return { mask, deepMask: mask | (compiled.deepMask ?? 0), path: context.path, run: compiled.run };

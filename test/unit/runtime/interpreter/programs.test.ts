@@ -16,6 +16,8 @@ const TEXTS = [
   '{{n}} > 1',
   '{% {{n}} + 1 %}',
   '{% 1 + %}',
+  '{% {{global.n}} + %}',
+  '{% {{global.n}} - nope() %}',
   '__proto__.x',
   '{{o.__proto__}}',
   'a..b',
@@ -88,6 +90,22 @@ const likely = fc.constantFrom(...instructions.values()).chain(({ name, schema }
 
 const inherited = () =>
   [Object.prototype, Array.prototype, Function.prototype].map((proto) => Object.getOwnPropertyNames(proto).length).join();
+
+/** Each name that is written to beside each value: faults of a pair are not left to chance. */
+describe('any pair of a name and a value', () => {
+  it('compiles, and ends with an output or a named error', async () => {
+    for (const name of TEXTS)
+      for (const value of TEXTS)
+        for (const type of ['replace', 'merge', 'push'])
+          await run(
+            { automations: { main: { name: 'Main', do: [{ set: { name, value, type } }], output: value } } },
+            { payload: { n: 2, o: { a: 1 }, l: [1, 2], $http: {} }, contexts: { global: { n: 1 } } },
+          ).catch((error) => {
+            if (!isFault(error)) throw error;
+            expect(error.type).not.toBe('InternalServiceError');
+          });
+  });
+});
 
 describe('any program', () => {
   it.each([
