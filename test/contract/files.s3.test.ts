@@ -12,7 +12,7 @@ if (s3Available()) {
   const open = async (area: string) => {
     server ??= startSwift();
     // Small pages and parts: the same requests as with large ones, in a fraction of the time.
-    return s3Files((await server).url, area, { startWithinMs: 20_000, pageKeys: 20, partBytes: 5 * MIB });
+    return s3Files((await server).url, area, { pageKeys: 20, partBytes: 5 * MIB });
   };
 
   describe('files on S3', () => {

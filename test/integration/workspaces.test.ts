@@ -224,6 +224,15 @@ describe('automations', () => {
   it('are created, read, replaced, merged, renamed and deleted, slashes included', async () => {
     const created = await ada.call('automations.create', { workspaceId, body: { ...HELLO, slug: 'v1/hello', when: { endpoint: true } } });
     expect(created).toMatchObject({ ...HELLO, slug: 'v1/hello' });
+    const [listed] = await ada.call('automations.list', { workspaceId });
+    expect(listed).toMatchObject({
+      slug: 'v1/hello',
+      name: HELLO.name,
+      when: { endpoint: true },
+      createdBy: 'ada',
+      checksum: expect.any(String),
+    });
+    expect(listed.do).toBeUndefined();
 
     expect(await ada.call('automations.update', { workspaceId, slug: 'v1/hello', body: { description: 'merged' } })).toMatchObject({
       ...HELLO,

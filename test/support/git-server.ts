@@ -5,6 +5,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { hasProgram } from './debian.ts';
 
 export const GIT_USER = 'deploy';
 export const GIT_PASSWORD = 'correct horse/battery@staple';
@@ -27,7 +28,7 @@ export interface TestGit {
   stop(): Promise<void>;
 }
 
-export const hasGit = (): boolean => spawnSync('git', ['--version']).status === 0;
+export const gitAvailable = (): boolean => hasProgram('git', ['git'], 'pull and push with git');
 
 const ENV = {
   PATH: process.env.PATH,

@@ -159,7 +159,13 @@ export function openStore(options: StoreOptions): Store {
       const row = await store.row(workspaceId);
       const unknown = () =>
         fault('InvalidVersionError', { message: `There is no version '${name}'.`, data: { workspaceId, version: name } });
-      if (!row.versions?.some((version) => version.name === name)) throw unknown();
+      const listed = row.versions?.find((version) => version.name === name);
+      if (!listed) throw unknown();
+      if (listed.repository)
+        throw fault('InvalidVersionError', {
+          message: `The version '${name}' is kept in the repository '${listed.repository.id}': pull it to work with it.`,
+          data: { workspaceId, version: name, repository: listed.repository.id },
+        });
       if (row.journal) await turns.alone(workspaceId, (lease) => settle(workspaceId, lease));
       const known = versions.get(`${workspaceId}/${name}`);
       if (known) return known;

@@ -101,7 +101,14 @@ function driver({ client, bucket, agent }: Place, root: string, { pageKeys = PAG
         const next: IteratorResult<Buffer> = await rest.next();
         part = next.done ? undefined : next.value;
       }
-      await client.completeMultipartUpload(bucket, objectName, uploadID, parts as never);
+      let attempts = 0;
+      await again(() => {
+        attempts++;
+        return client.completeMultipartUpload(bucket, objectName, uploadID, parts as never);
+      }).catch((error) => {
+        // An upload that is gone after an attempt without answer was completed by that attempt.
+        if (attempts === 1 || codeOf(error) !== 'NoSuchUpload') throw error;
+      });
     } catch (error) {
       await client.abortMultipartUpload(bucket, objectName, uploadID).catch(() => {});
       throw error;
