@@ -307,6 +307,8 @@ export function createExecution(options: ExecutionOptions) {
     // A webhook whose caller may ask again: its answer is made here as it would have been there.
     const http =
       claimed.record.trigger.type === 'endpoint' ? createHttpAnswer({ keepAliveMinMs: services.config.sseKeepAliveMs }) : undefined;
+    // A stream has lost its reader: what is sent into it must not hold the run back.
+    void http?.started.then(({ stream }) => stream.resume());
     return run(claimed.record.request, { held: claimed, ...(http ? { http } : {}) });
   }
 

@@ -15,27 +15,24 @@ import type { AuthMethods } from '../../mixins/auth/contract.ts';
 import type { CallMeta } from '../../mixins/auth/identity.ts';
 import { bus } from '../../mixins/bus/bus.mixin.ts';
 import type { BusMethods } from '../../mixins/bus/contract.ts';
-import { sleep } from '../../mixins/shared/clock.ts';
-import { type FaultType, fault, isFault } from '../../mixins/shared/errors.ts';
+import { fault } from '../../mixins/shared/errors.ts';
 import type { JsonObject } from '../../mixins/shared/json.ts';
 import { cache } from '../../mixins/storage/cache/cache.mixin.ts';
 import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
 import type { DocumentsDriver } from '../../mixins/storage/documents/contract.ts';
 import { documents } from '../../mixins/storage/documents/documents.mixin.ts';
-import type { CancelParams, CheckParams, TestParams, TriggerRow, WebhookAnswer, WebhookParams } from './contract.ts';
+import type { CancelParams, CheckParams, TestParams, TriggerRow, WebhookParams } from './contract.ts';
 import { disabledListeners, type Explanation, explainPast } from './explanations.ts';
-import { createHttpAnswer } from './http-answer.ts';
 import { compileWorkspace, type Problem, runAutomation } from './interpreter/index.ts';
 import { childrenOf } from './models.ts';
 import { openRuntime, type Runtime } from './open.ts';
-import { FINAL_STATES, type RunRecord, type RunRequest, type RunSummary, summaryOf } from './runs.ts';
+import { type RunRequest, type RunSummary, summaryOf } from './runs.ts';
 import { runIdentity, testRequest, webhookRequest } from './starts.ts';
 import { automationAt, endpointMatches, eventMatches, triggerRows } from './triggers.ts';
+import { accept, answer, answerOnce, callOf, prefersAsync } from './webhook-calls.ts';
 
 interface RuntimeMethods {
   runtime: Runtime;
-  answer(ctx: Call<WebhookParams>, request: RunRequest, isNested: boolean): Promise<unknown>;
-  answerOnce(request: RunRequest): Promise<WebhookAnswer>;
   tellWebhook(request: RunRequest): Promise<void>;
   askNodes<T>(action: string, params: object): Promise<T[]>;
   activeRuns(workspaceId: string): Promise<RunSummary[]>;
@@ -47,9 +44,6 @@ const WORKSPACE = { workspaceId: 'string|min:1' } as const;
 const WEBHOOK_EVENT = 'runtime.webhooks.triggered';
 const STOP_DRAIN_MS = 5_000;
 const MAX_LISTED = 500;
-/** How long a repeated call with an Idempotency-Key waits for the first one. */
-const REPEAT_WAIT_MS = 25_000;
-const REPEAT_LOOK_MS = 100;
 
 const runtime: ServiceSchema<object, any> = {
   name: 'runtime',
@@ -87,8 +81,8 @@ const runtime: ServiceSchema<object, any> = {
         }
         const request = webhookRequest(first, params, identity, as, id);
         if (eventMatches(root, WEBHOOK_EVENT).length) await this.tellWebhook(request);
-        if (prefersAsync(params.headers)) return accepted(assertSame(await this.runtime.accept(request), request) as RunRecord);
-        return request.isDurable ? this.answerOnce(request) : this.answer(ctx, request, isNested);
+        if (prefersAsync(params.headers)) return accept(this.runtime, request);
+        return request.isDurable ? answerOnce(this.runtime, ctx, request) : answer(this.runtime, ctx, request, isNested);
       },
     },
 
@@ -299,49 +293,6 @@ const runtime: ServiceSchema<object, any> = {
   },
 
   methods: {
-    /** Runs an automation for a caller who waits: the answer, or a stream as soon as the automation sends a chunk. */
-    async answer(this: Self, ctx: Call<WebhookParams>, request: RunRequest, isNested: boolean): Promise<unknown> {
-      const http = createHttpAnswer({ keepAliveMinMs: this.runtime.config.sseKeepAliveMs });
-      const ran = this.runtime.execution.run(request, { http, isNested, isInteraction: true, ...callOf(ctx) });
-      const end = await Promise.race([ran, http.started]);
-      if ('stream' in end) {
-        void ran.then(
-          (last) =>
-            last.state === 'done' ? http.finish(last.output) : http.fail(last.state === 'failed' ? last.error : fault('RunCancelledError')),
-          (error) => http.fail(error),
-        );
-        ctx.meta.$statusCode = end.status;
-        ctx.meta.$responseHeaders = end.headers;
-        return end.stream;
-      }
-      if (end.state === 'failed') throw end.error;
-      if (end.state !== 'done') throw fault('RunCancelledError');
-      return http.finish(end.output);
-    },
-
-    /** The same for a call with an Idempotency-Key: a repetition gets the first run's answer, whichever node has it. */
-    async answerOnce(this: Self, request: RunRequest): Promise<WebhookAnswer> {
-      const { store, execution, config } = this.runtime;
-      const first = await store.create(execution.newRecord(request, undefined, 'running'));
-      if (first) {
-        const http = createHttpAnswer({ keepAliveMinMs: config.sseKeepAliveMs });
-        const end = await execution.run(request, { http, held: first, isInteraction: true });
-        if (end.state === 'failed') throw end.error;
-        if (end.state === 'done') return http.finish(end.output);
-      }
-      for (const deadline = Date.now() + REPEAT_WAIT_MS; Date.now() < deadline; await sleep(REPEAT_LOOK_MS)) {
-        const record = (await store.find(request.workspaceId, request.id))?.record;
-        assertSame(record, request);
-        if (!record || !FINAL_STATES.includes(record.state)) continue;
-        if (record.state === 'done') return record.answer as WebhookAnswer;
-        const { error, message, details } = record.error ?? { error: 'RunLostError', message: undefined, details: undefined };
-        throw isFault({ type: error })
-          ? fault(error as FaultType, { ...(message ? { message } : {}), data: details as JsonObject })
-          : fault('RunLostError');
-      }
-      throw fault('RunLostError');
-    },
-
     /** Only where an automation listens to it: every webhook already tells `runtime.interactions.triggered`. */
     async tellWebhook(this: Self, { workspaceId, automation, payload, run, identity }: RunRequest): Promise<void> {
       const source = {
@@ -384,24 +335,5 @@ const runtime: ServiceSchema<object, any> = {
 
 export default runtime;
 
-const callOf = ({ meta }: Context<any, CallMeta>): { callId?: string } => (typeof meta.callId === 'string' ? { callId: meta.callId } : {});
-
-/** @throws IdempotencyKeyReused when the run belongs to another request */
-function assertSame(record: RunRecord | undefined, { fingerprint }: RunRequest): RunRecord | undefined {
-  if (fingerprint !== undefined && record?.request.fingerprint !== undefined && record.request.fingerprint !== fingerprint)
-    throw fault('IdempotencyKeyReused', { data: { runId: record.id } });
-  return record;
-}
-
 const noRun = (runId: string) =>
   fault('ObjectNotFoundError', { message: 'There is no such run.', data: { subjectType: 'runs', id: runId } });
-
-const prefersAsync = (headers: Record<string, string> | undefined): boolean => /\brespond-async\b/i.test(headers?.prefer ?? '');
-
-/** `Prefer: respond-async`: the run is durable before the caller hears of it. @see https://www.rfc-editor.org/rfc/rfc7240#section-4.1 */
-const accepted = (run: RunSummary): WebhookAnswer => ({
-  status: 202,
-  headers: { 'content-type': 'application/json; charset=utf-8', 'preference-applied': 'respond-async' },
-  body: { runId: run.id, state: run.state, correlationId: run.correlationId },
-  encoding: 'json',
-});

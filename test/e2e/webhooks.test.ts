@@ -245,6 +245,22 @@ describe('a stream', () => {
     expect(messages.filter((message) => !message.keepAlive)).toEqual([{ part: 1 }, 'two', { done: true }]);
   });
 
+  it('with an Idempotency-Key is sent once, and not kept', async () => {
+    const path = await endpoint({
+      do: [{ set: { name: 'global.streamed[]', value: 1 } }, http({ chunk: 1 })],
+      output: { n: '{{global.streamed}}' },
+    });
+    const ask = () => fetch(`${platform.url}${path}`, { method: 'POST', headers: { 'idempotency-key': 'streamed' } });
+
+    const first = await ask();
+    expect(first.headers.get('content-type')).toBe('text/event-stream');
+    expect(await first.text()).toBe('data: 1\n\ndata: {"n":[1]}\n\n');
+    const again = await ask();
+
+    expect(again.status).toBe(422);
+    expect(await again.json()).toMatchObject({ error: 'IdempotencyKeyReused', message: expect.stringContaining('stream') });
+  });
+
   it('of a run that fails ends with the error', async () => {
     const path = await endpoint({ do: [http({ chunk: 1 }), { 'not there': {} }] });
 

@@ -1,0 +1,103 @@
+/**
+ * webhook-calls — how the caller of a webhook gets his answer: at the end, as a stream, once for all repetitions, or not at all.
+ */
+import type { Context } from 'moleculer';
+import type { CallMeta } from '../../mixins/auth/identity.ts';
+import { sleep } from '../../mixins/shared/clock.ts';
+import { type FaultType, fault, isFault } from '../../mixins/shared/errors.ts';
+import type { JsonObject } from '../../mixins/shared/json.ts';
+import type { WebhookAnswer, WebhookParams } from './contract.ts';
+import type { RunEnd } from './execution.ts';
+import { createHttpAnswer, type HttpAnswer } from './http-answer.ts';
+import type { Runtime } from './open.ts';
+import { FINAL_STATES, type RunRecord, type RunRequest, type RunSummary } from './runs.ts';
+
+type Call = Context<WebhookParams, CallMeta>;
+
+/** How long a repeated call with an Idempotency-Key waits for the first one. */
+const REPEAT_WAIT_MS = 25_000;
+const REPEAT_LOOK_MS = 100;
+
+/** The end of a run, or the stream that it began. */
+async function firstOf(ctx: Call, http: HttpAnswer, ran: Promise<RunEnd>): Promise<RunEnd | { state: 'streams'; stream: unknown }> {
+  const end = await Promise.race([ran, http.started]);
+  if (!('stream' in end)) return end;
+  void ran.then(
+    (last) =>
+      last.state === 'done' ? http.finish(last.output) : http.fail(last.state === 'failed' ? last.error : fault('RunCancelledError')),
+    (error) => http.fail(error),
+  );
+  ctx.meta.$statusCode = end.status;
+  ctx.meta.$responseHeaders = end.headers;
+  return { state: 'streams', stream: end.stream };
+}
+
+/** Runs an automation for a caller who waits: the answer, or a stream as soon as the automation sends a chunk. */
+export async function answer({ config, execution }: Runtime, ctx: Call, request: RunRequest, isNested: boolean): Promise<unknown> {
+  const http = createHttpAnswer({ keepAliveMinMs: config.sseKeepAliveMs });
+  const end = await firstOf(ctx, http, execution.run(request, { http, isNested, isInteraction: true, ...callOf(ctx) }));
+  if (end.state === 'streams') return end.stream;
+  if (end.state === 'failed') throw end.error;
+  if (end.state !== 'done') throw fault('RunCancelledError');
+  return http.finish(end.output);
+}
+
+/** The same for a call with an Idempotency-Key: a repetition gets the first run's answer, whichever node has it. */
+export async function answerOnce({ config, execution, store }: Runtime, ctx: Call, request: RunRequest): Promise<unknown> {
+  const first = await store.create(execution.newRecord(request, undefined, 'running'));
+  if (first) {
+    const http = createHttpAnswer({ keepAliveMinMs: config.sseKeepAliveMs });
+    const end = await firstOf(ctx, http, execution.run(request, { http, held: first, isInteraction: true }));
+    if (end.state === 'streams') return end.stream;
+    if (end.state === 'failed') throw end.error;
+    if (end.state === 'done') return http.finish(end.output);
+  }
+  for (const deadline = Date.now() + REPEAT_WAIT_MS; Date.now() < deadline; await sleep(REPEAT_LOOK_MS)) {
+    const record = (await store.find(request.workspaceId, request.id))?.record;
+    if (record) assertSame(record, request);
+    if (record && FINAL_STATES.includes(record.state)) return keptAnswer(record);
+  }
+  throw fault('RunLostError');
+}
+
+function keptAnswer({ id, state, answer: kept, error: failure }: RunRecord): WebhookAnswer {
+  if (state === 'done') {
+    if (kept) return kept as WebhookAnswer;
+    throw fault('IdempotencyKeyReused', {
+      message: 'The request with this Idempotency-Key was answered by a stream, which is not kept.',
+      data: { runId: id },
+    });
+  }
+  const { error, message, details } = failure ?? {
+    error: state === 'cancelled' ? 'RunCancelledError' : 'RunLostError',
+    message: undefined,
+    details: undefined,
+  };
+  throw isFault({ type: error })
+    ? fault(error as FaultType, { ...(message ? { message } : {}), data: details as JsonObject })
+    : fault('RunLostError');
+}
+
+/** @throws IdempotencyKeyReused when the run belongs to another request */
+function assertSame(record: RunRecord, { fingerprint }: RunRequest): void {
+  if (fingerprint !== undefined && record.request.fingerprint !== undefined && record.request.fingerprint !== fingerprint)
+    throw fault('IdempotencyKeyReused', { data: { runId: record.id } });
+}
+
+export const prefersAsync = (headers: Record<string, string> | undefined): boolean => /\brespond-async\b/i.test(headers?.prefer ?? '');
+
+/** `Prefer: respond-async`: the run is durable before the caller hears of it. @see https://www.rfc-editor.org/rfc/rfc7240#section-4.1 */
+export async function accept(runtime: Runtime, request: RunRequest): Promise<WebhookAnswer> {
+  const record = await runtime.accept(request);
+  assertSame(record, request);
+  const run: RunSummary = record;
+  return {
+    status: 202,
+    headers: { 'content-type': 'application/json; charset=utf-8', 'preference-applied': 'respond-async' },
+    body: { runId: run.id, state: run.state, correlationId: run.correlationId },
+    encoding: 'json',
+  };
+}
+
+export const callOf = ({ meta }: Context<any, CallMeta>): { callId?: string } =>
+  typeof meta.callId === 'string' ? { callId: meta.callId } : {};
