@@ -27,18 +27,24 @@ function floor(date: Date, unit: string): void {
 
 /** Milliseconds since the epoch. @throws BadParametersError naming the parameter */
 export function parseMoment(value: unknown, name: string, now: number = Date.now()): number {
-  if (typeof value === 'number' && Number.isFinite(value)) return value;
   const text = String(value).trim();
+  const refused = () => fault('BadParametersError', { message: `'${name}' is not a date: ${text.slice(0, 60)}` });
+  if (typeof value === 'number') {
+    if (Number.isNaN(new Date(value).getTime())) throw refused();
+    return value;
+  }
   const isNow = text.startsWith('now');
   const [base, math] = isNow ? ['now', text.slice(3)] : text.includes('||') ? text.split('||') : [text, ''];
   const start = isNow ? now : /^\d{12,}$/.test(base as string) ? Number(base) : Date.parse(base as string);
   const isMath = (math ?? '').replace(STEP, '') === '';
-  if (!Number.isFinite(start) || !isMath) throw fault('BadParametersError', { message: `'${name}' is not a date: ${text.slice(0, 60)}` });
+  if (!isMath) throw refused();
   const date = new Date(start);
   for (const [, sign, count, unit, rounding] of (math ?? '').matchAll(STEP)) {
     if (rounding) floor(date, rounding);
     else add(date, (sign === '-' ? -1 : 1) * Number(count), unit as string);
   }
+  // Not a date to begin with, or beyond the ends of the calendar.
+  if (Number.isNaN(date.getTime())) throw refused();
   return date.getTime();
 }
 

@@ -66,4 +66,15 @@ describe('dates', () => {
   ])('%s', (text, expected) => {
     expect(new Date(parseMoment(text, 'date', NOW)).toISOString()).toBe(expected);
   });
+  it.each([
+    'soon',
+    'now-1x',
+    'now+99999999999y',
+    '99999999999999999999',
+    '2026-01-01||+9999999999M',
+    1e20,
+    Number.NaN,
+  ])('refuses %s', (value) => {
+    expect(() => parseMoment(value, 'beforeDate', NOW)).toThrow(expect.objectContaining({ type: 'BadParametersError' }));
+  });
 });
