@@ -2,7 +2,7 @@
 import type { RateLimit, Route } from './route.ts';
 
 /** One budget for everything that reads the history. */
-const searches: RateLimit[] = [{ name: 'searchEvents', key: 'userId', windowS: 60, limit: 20 }];
+const searches: RateLimit[] = [{ name: 'searchEvents', key: 'userId', windowS: 60, limit: 40 }];
 const path = '/workspaces/:workspaceId';
 
 export const routes: Route[] = [

@@ -1,4 +1,5 @@
 /** The configuration file of policies: what it may say, and how a mistake in it is told. */
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from '@jest/globals';
 import { compileConfiguration } from '../../../services/gateway/configuration/compile.ts';
 import { interpolate } from '../../../services/gateway/configuration/interpolate.ts';
@@ -103,6 +104,15 @@ extra: true
     const values: Record<string, string> = { A: 'a', EMPTY: '' };
     expect(interpolate('${A} ${B:-b:-c} ${EMPTY:-e} $A', (name) => values[name])).toBe('a b:-c e $A');
     expect(readConfiguration('limits: { signup: { limit: ${N} } }', () => '3').limits).toEqual({ signup: { limit: 3 } });
+  });
+});
+
+describe('the example', () => {
+  it('is a configuration', () => {
+    const text = readFileSync(new URL('../../../examples/gateway.config.yml', import.meta.url), 'utf8');
+    const compiled = compileConfiguration(readConfiguration(text, () => undefined));
+    expect(compiled.find('POST', '/v2/workspaces/w1/search', '')?.pipeline).toBe('searches');
+    expect(compiled.find('GET', '/v2/me', '')?.pipeline).toBe('everything');
   });
 });
 
