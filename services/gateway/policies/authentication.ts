@@ -10,7 +10,10 @@ import { assertScope } from '../identity/scopes.ts';
 import type { Route } from '../routes/route.ts';
 import { cookieOf } from '../sockets/handshake.ts';
 
-export type Guard = Pick<Route, 'auth' | 'beforeMfa' | 'sessionOnly'> & { action?: string };
+export type Guard = Pick<Route, 'auth' | 'beforeMfa' | 'sessionOnly'> & { action?: string; path?: string };
+
+/** What runs may ask for in the name of who started them: their workspace and what belongs to it, never his account or his sessions. */
+const OPEN_TO_RUNS = /^\/(workspaces|pages|files|apps)(\/|$)/;
 
 export function credentialsOf(request: IncomingMessage, ip: string | undefined, correlationId: string): Credentials {
   const { authorization, cookie } = request.headers;
@@ -34,7 +37,7 @@ export function credentialsOf(request: IncomingMessage, ip: string | undefined, 
  * @throws AuthenticationError · MissingMFA · ForbiddenError for a scope
  */
 export async function authenticate(self: Self, guard: Guard, method: string, credentials: Credentials): Promise<Known | null> {
-  const { auth, beforeMfa, sessionOnly, action } = guard;
+  const { auth, beforeMfa, sessionOnly, action, path } = guard;
   let known: Known | null = null;
   try {
     known = await self.core.resolver.resolve(credentials);
@@ -42,6 +45,10 @@ export async function authenticate(self: Self, guard: Guard, method: string, cre
     const isCertain =
       isAccessToken(credentials.authorization) || isAccessToken(credentials.legacyToken) || !isFault(error, 'AuthenticationError');
     if (isCertain || auth !== 'optional') throw error;
+  }
+  if (known?.claims.kind === 'delegated' && path !== undefined && !OPEN_TO_RUNS.test(path)) {
+    if (auth !== 'optional') throw fault('AuthenticationError', { message: 'This route cannot be called by a run.' });
+    known = null;
   }
   if (auth !== 'optional') {
     if (!known && !(auth === 'apiKey' && credentials.apiKey))

@@ -571,4 +571,51 @@ export function objectRows(given: () => Cluster): void {
     expect(await run(by.stranger, 'mine')).toBe(403);
     expect(await run(owner, 'mine')).toBe(200);
   });
+
+  it('46: the token of a run is nothing to the account of who started it', async () => {
+    const { by, owner, everywhere } = given();
+    const { at, id } = await made();
+    await expectOk(
+      owner.post(`${at}/automations`, {
+        name: 'mint',
+        slug: 'mint',
+        when: { endpoint: true },
+        do: [{ auth: { output: 'mine' } }, { auth: { workspace: true, output: 'proof' } }],
+        output: { mine: '{{mine.jwt}}', proof: '{{proof.jwt}}' },
+      }),
+    );
+    await eventually(async () => expect((await by.viewer.post(`${at}/webhooks/mint`, {})).status).toBe(200));
+    const { mine, proof } = await expectOk(by.viewer.post(`${at}/webhooks/mint`, {}));
+    for (const token of [mine, proof]) {
+      expect(typeof token).toBe('string');
+      await everywhere(token, async (run) => {
+        for (const [method, path, body] of [
+          ['GET', '/me'],
+          ['POST', '/logout', { everywhere: true }],
+          ['POST', '/logout', {}],
+          ['PATCH', '/user', { firstName: 'Eve' }],
+          ['POST', '/user/meta', { a: 1 }],
+          ['POST', '/user/mfa', { method: 'totp' }],
+          ['POST', '/user/password', { currentPassword: 'x', password: 'another-long-password-1' }],
+          ['GET', '/user/accessTokens'],
+          ['POST', '/user/accessTokens', { name: 'x', expiresAt: new Date(Date.now() + 60_000).toISOString() }],
+          ['DELETE', '/user'],
+          ['DELETE', `/users/${idOf(by.viewer)}`],
+          ['POST', '/contacts', { ids: [idOf(by.viewer)] }],
+          ['POST', '/search', { query: { match_all: {} } }],
+        ] as [string, string, object?][])
+          expect([method, path, (await run.request(method, path, body)).status]).toEqual([method, path, 401]);
+        expect((await run.post('/workspaces', { name: 'Founded by a run' })).status).toBe(403);
+      });
+    }
+    await everywhere(by.viewer.token, async (viewer) => expect((await viewer.get('/me')).status).toBe(200));
+    // What proves a workspace proves that one only.
+    await everywhere(proof, async (run) => {
+      expect((await run.get(at)).status).toBe(200);
+      expect((await run.get(`/workspaces/${given().other.id}`)).status).toBe(403);
+      expect((await run.get(`/workspaces/${given().workspace.id}`)).status).toBe(403);
+    });
+    expect((await client(owner.url, mine).get(`/workspaces/${given().workspace.id}`)).status).toBe(403);
+    expect(id).toBeDefined();
+  });
 }
