@@ -5,7 +5,18 @@ import type { Ability, Rule, WorkspaceAccess } from '../contract.ts';
 import type { Identity } from '../identity.ts';
 import { createAbility } from './ability.ts';
 import { compileConditions } from './conditions.ts';
-import { EDITOR, EDITOR_RUNS, EVERYONE, OWNER, SIGNED_IN, STATIC_ROLES, SUPER_ADMIN, sharedWithRole, sharing } from './rules.ts';
+import {
+  EDITOR,
+  EDITOR_RUNS,
+  EVERYONE,
+  NOT_BY_ITSELF,
+  OWNER,
+  SIGNED_IN,
+  STATIC_ROLES,
+  SUPER_ADMIN,
+  sharedWithRole,
+  sharing,
+} from './rules.ts';
 
 export type Caller = Partial<Identity> & { correlationId: string };
 
@@ -54,11 +65,13 @@ function inside(access: WorkspaceAccess, caller: Caller, userId: string | undefi
   const everyone = Object.hasOwn(access.permissions, '*') ? access.permissions['*'] : undefined;
   const roles = new Set<string>();
   // Proven by a token of the workspace itself (`auth: { workspace: true }`).
-  if (caller.kind === 'delegated' && caller.authenticatedWorkspaceId === id) roles.add('owner');
+  const isItself = caller.kind === 'delegated' && caller.authenticatedWorkspaceId === id;
+  if (isItself) roles.add('owner');
   for (const role of [entry?.role, everyone?.role]) if (role) roles.add(role);
   if (caller.role === undefined) for (const { name, auth } of access.roles) if (isBound(auth, provenData(caller))) roles.add(name);
   const [role] = roles;
   const rules = [...(custom.get('default')?.rules ?? []), ...[...roles].flatMap(rulesOf)];
+  if (isItself) rules.push(...from('the platform, for workspaces that act in their own name', NOT_BY_ITSELF(id)));
   if (role) rules.push(...from(`a share with the role ${role}`, sharedWithRole(role, id)));
   if (caller.apiKeyHash) {
     const key = access.apiKeys.find(({ hash }) => hash === caller.apiKeyHash);

@@ -54,6 +54,20 @@ export const OWNER = (id: string): Rule[] => [
   rule(['execute', 'test'], 'automations', { runningWorkspaceId: id }),
 ];
 
+/**
+ * What an owner keeps for himself when a workspace acts in its own name (`auth: { workspace: true }`): its automations, those of installed apps among
+ * them, set its configuration and its secrets; they share it with nobody, make no keys, change no rules and do not delete it.
+ */
+export const NOT_BY_ITSELF = (id: string): Rule[] => [
+  {
+    ...rule(['manage_permissions', 'manage_security', 'manage_repositories', 'delete'], 'workspaces', { id }),
+    inverted: true,
+    reason: 'A workspace that acts in its own name may not do this: it takes a person.',
+    priority: PLATFORM_PRIORITY,
+  },
+  { ...rule('manage_permissions', 'pages', { workspaceId: id }), inverted: true, priority: PLATFORM_PRIORITY },
+];
+
 export const EDITOR = (id: string): Rule[] => [
   rule(['read', 'update', 'get_usage', 'aggregate_search'], 'workspaces', { id }),
   rule(['read', 'update', 'read_app_dsul'], 'apps', { workspaceId: id }),

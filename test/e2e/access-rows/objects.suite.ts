@@ -574,7 +574,7 @@ export function objectRows(given: () => Cluster): void {
 
   it('46: the token of a run is nothing to the account of who started it', async () => {
     const { by, owner, everywhere } = given();
-    const { at, id } = await made();
+    const { at } = await made();
     await expectOk(
       owner.post(`${at}/automations`, {
         name: 'mint',
@@ -616,6 +616,18 @@ export function objectRows(given: () => Cluster): void {
       expect((await run.get(`/workspaces/${given().workspace.id}`)).status).toBe(403);
     });
     expect((await client(owner.url, mine).get(`/workspaces/${given().workspace.id}`)).status).toBe(403);
-    expect(id).toBeDefined();
+    // And not all that its owner may do with it: what an installed app could take the workspace over with takes a person.
+    const itself = client(owner.url, proof);
+    expect((await itself.patch(`${at}/config`, { value: { a: 1 } })).status).toBe(200);
+    expect((await itself.patch(`${at}/security/secrets`, { a: { value: 'x' } })).status).toBe(200);
+    for (const [method, path, body] of [
+      ['POST', `${at}/permissions`, { target: { id: idOf(by.stranger) }, permissions: { role: 'owner' } }],
+      ['DELETE', `${at}/permissions/${idOf(owner)}`],
+      ['POST', `${at}/security/apikeys`, { name: 'k', rules: [] }],
+      ['GET', `${at}/security/apikeys`],
+      ['PUT', `${at}/security`, { authorizations: { roles: {}, rules: [] } }],
+      ['DELETE', at],
+    ] as [string, string, object?][])
+      expect([method, path, (await itself.request(method, path, body)).status]).toEqual([method, path, 403]);
   });
 }
