@@ -44,9 +44,13 @@ const KEEP = new Set([
 ]);
 const LISTS = ['oneOf', 'anyOf', 'allOf'];
 
-/** JSON Schema of a typed argument. */
-export function toJsonSchema(argument: unknown): JsonObject {
+const MAX_SCHEMA_DEPTH = 50;
+
+/** JSON Schema of a typed argument. @throws Error when it is nested too deeply */
+export function toJsonSchema(argument: unknown, depth = 0): JsonObject {
   if (!isPlainObject(argument)) return {};
+  if (depth > MAX_SCHEMA_DEPTH) throw new Error(`more than ${MAX_SCHEMA_DEPTH} nested levels`);
+  const below = (value: unknown) => toJsonSchema(value, depth + 1);
   const made: JsonObject = {};
   const { type } = argument;
   if (typeof type === 'string') {
@@ -54,13 +58,13 @@ export function toJsonSchema(argument: unknown): JsonObject {
     if (TYPES.has(type)) made.type = type;
   } else if (Array.isArray(type)) made.type = type.filter((name) => TYPES.has(name as string));
   for (const key of Object.keys(argument)) if (KEEP.has(key)) made[key] = argument[key];
-  if (isPlainObject(argument.properties)) made.properties = mapValues(argument.properties, toJsonSchema);
-  if (isPlainObject(argument.items)) made.items = toJsonSchema(argument.items);
+  if (isPlainObject(argument.properties)) made.properties = mapValues(argument.properties, below);
+  if (isPlainObject(argument.items)) made.items = below(argument.items);
   if (Array.isArray(argument.required)) made.required = argument.required;
   if (typeof argument.additionalProperties === 'boolean') made.additionalProperties = argument.additionalProperties;
-  else if (isPlainObject(argument.additionalProperties)) made.additionalProperties = toJsonSchema(argument.additionalProperties);
-  for (const list of LISTS) if (Array.isArray(argument[list])) made[list] = (argument[list] as unknown[]).map(toJsonSchema);
-  if (isPlainObject(argument.not)) made.not = toJsonSchema(argument.not);
+  else if (isPlainObject(argument.additionalProperties)) made.additionalProperties = below(argument.additionalProperties);
+  for (const list of LISTS) if (Array.isArray(argument[list])) made[list] = (argument[list] as unknown[]).map(below);
+  if (isPlainObject(argument.not)) made.not = below(argument.not);
   return made;
 }
 
@@ -83,9 +87,11 @@ type Check = (payload: JsonObject) => void;
 export const heldSchemas = (): number => (ajv as unknown as { _cache: Map<unknown, unknown> })._cache.size;
 
 /** Compiled once; ajv's own errors, plus the older `dataPath`. */
-function checker(schema: JsonObject, onFault: (message: string) => void): Check {
+function checker(build: () => JsonObject, onFault: (message: string) => void): Check {
   let validate: ReturnType<typeof ajv.compile>;
+  let schema: JsonObject = {};
   try {
+    schema = build();
     validate = ajv.compile(schema);
     // Otherwise it is kept for ever by its schema object: a leak with every revision of a workspace.
     ajv.removeSchema(schema);
@@ -136,7 +142,10 @@ export function argumentsCheck(automation: JsonObject, onFault: (message: string
     const branches: Branch[] = automation.schemas.filter(isPlainObject).map((branch, index) => ({
       conditions: isPlainObject(branch.conditions) ? branch.conditions : {},
       check: isPlainObject(branch.payload)
-        ? checker(toJsonSchema(branch.payload), (message) => onFault(message, `schemas[${index}].payload`))
+        ? checker(
+            () => toJsonSchema(branch.payload),
+            (message) => onFault(message, `schemas[${index}].payload`),
+          )
         : null,
     }));
     return (payload) => {
@@ -146,6 +155,10 @@ export function argumentsCheck(automation: JsonObject, onFault: (message: string
       branch.check?.(payload);
     };
   }
-  if (!isPlainObject(automation.arguments)) return null;
-  return checker({ type: 'object', properties: mapValues(automation.arguments, toJsonSchema) }, (message) => onFault(message, 'arguments'));
+  const { arguments: given } = automation;
+  if (!isPlainObject(given)) return null;
+  return checker(
+    () => ({ type: 'object', properties: mapValues(given, (argument) => toJsonSchema(argument)) }),
+    (message) => onFault(message, 'arguments'),
+  );
 }

@@ -107,6 +107,74 @@ describe('any pair of a name and a value', () => {
   });
 });
 
+describe('any file', () => {
+  const fields = [
+    'name',
+    'do',
+    'when',
+    'events',
+    'endpoint',
+    'schedules',
+    'arguments',
+    'schemas',
+    'payload',
+    'output',
+    'conditions',
+    'properties',
+    'items',
+    'type',
+    'required',
+    'pattern',
+    'format',
+    'enum',
+    'multipleOf',
+    'oneOf',
+    'not',
+    'authorizations',
+    'action',
+    'secret',
+    '__proto__',
+  ];
+  const scalar = fc.constantFrom<unknown>(null, true, 0, -1, 'x', '{{a}}', '{% 1 + %}', 'string', 'object', '(', 'email', '');
+  const { file } = fc.letrec<{ file: unknown }>((tie) => ({
+    file: fc.oneof(
+      { depthSize: 'small' },
+      scalar,
+      fc.array(tie('file'), { maxLength: 3 }),
+      fc.dictionary(fc.constantFrom(...fields), tie('file'), { maxKeys: 6, noNullPrototype: true }),
+    ),
+  }));
+  const compile = (automation: unknown, imports: unknown = {}) =>
+    compileWorkspace({ id: 'w', revision: 1, automations: { main: automation as never }, imports: imports as never });
+
+  it('compiles, with what is wrong as problems', () => {
+    fc.assert(
+      fc.property(file, (given) => {
+        const automation =
+          typeof given === 'object' && given !== null && !Array.isArray(given) ? { ...given, validateArguments: true } : given;
+        expect(Array.isArray(compile(automation, given).problems)).toBe(true);
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+
+  it.each<[string, (inner: unknown) => unknown]>([
+    ['arguments', (inner) => ({ type: 'object', properties: { a: inner } })],
+    ['a payload', (inner) => ({ not: inner })],
+    ['an output', (inner) => ({ a: inner })],
+    ['blocks', (inner) => [{ repeat: { do: inner } }]],
+  ])('nested without end compiles: %s', (name, wrap) => {
+    let deep: unknown = [];
+    for (let n = 0; n < 5_000; n++) deep = wrap(deep);
+    const field = { arguments: { a: deep }, 'a payload': [{ payload: deep }], 'an output': deep, blocks: deep }[name];
+    const key = { arguments: 'arguments', 'a payload': 'schemas', 'an output': 'output', blocks: 'do' }[name] as string;
+
+    const { problems } = compile({ name: 'Main', do: [], validateArguments: true, [key]: field });
+
+    expect(problems.map(({ code }) => code)).toEqual([name === 'blocks' || name === 'an output' ? 'LimitExceededError' : 'InvalidSchema']);
+  });
+});
+
 describe('any program', () => {
   it.each([
     ['of rubbish', fc.array(step, { maxLength: 4 })],
