@@ -40,7 +40,7 @@ export interface BusSettings {
   trimMs: number;
 }
 
-const DEFAULTS: BusSettings = { leaseMs: 10_000, tickMs: 1_000, settleMs: 10, drainMs: 15_000, trimMs: 60_000 };
+const DEFAULTS: BusSettings = { leaseMs: 4_000, tickMs: 1_000, settleMs: 10, drainMs: 15_000, trimMs: 60_000 };
 
 /** What the services of a node share: one carrier, the subscriptions, the housekeeping. */
 export interface BusCore {

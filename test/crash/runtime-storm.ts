@@ -15,6 +15,7 @@ import { EMIT_TOPIC } from '../../mixins/shared/event.ts';
 import { hexId } from '../../mixins/shared/ids.ts';
 import { openCache } from '../../mixins/storage/cache/open.ts';
 import { brokerOptions } from '../../moleculer.config.ts';
+import { nodeEnvironment, nodeFlags } from '../../scripts/node-options.mjs';
 import { startRedis } from '../support/redis.ts';
 
 export interface StormReport {
@@ -36,6 +37,7 @@ export interface StormReport {
   latencyMaxMs: number;
 }
 
+const root = resolve(import.meta.dirname, '../..');
 const SERVICES = ['workspaces', 'automations', 'app-instances', 'apps', 'security', 'secrets', 'permissions', 'versions'];
 
 const automationsOf = (stubUrl: string) => ({
@@ -105,8 +107,8 @@ export async function storm({
   let serial = 0;
   const children = new Set<ChildProcess>();
   const start = async () => {
-    const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', resolve(import.meta.dirname, 'runtime-child.ts')], {
-      env: { PATH: process.env.PATH, ...settings, NODE_ID: `storm-${++serial}` },
+    const child = spawn(process.execPath, [...nodeFlags, resolve(import.meta.dirname, 'runtime-child.ts')], {
+      env: { ...nodeEnvironment(root, {}), PATH: process.env.PATH, ...settings, NODE_ID: `storm-${++serial}` },
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     await new Promise<void>((done, fail) => {
