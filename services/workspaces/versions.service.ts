@@ -17,6 +17,7 @@ import { shownIndex } from './git/credentials.ts';
 import { bulkImport, bulkPush, type ImportSummary, PLATFORM, type PushSummary } from './git/platform.ts';
 import { pull } from './git/pull.ts';
 import { push } from './git/push.ts';
+import { sweepTemporaryCopies } from './git/remote.ts';
 import { endSessionLocks } from './git/session.ts';
 import { paging } from './listing.ts';
 import { inTime, type Processing } from './patience.ts';
@@ -193,6 +194,7 @@ const versions: ServiceSchema<any, any> = {
   },
 
   async started(this: Self) {
+    await sweepTemporaryCopies();
     // Alone on its stores, nobody else can be in the middle of a pull or a push.
     if (!this.config.transporterUrl) await endSessionLocks(this.store);
   },

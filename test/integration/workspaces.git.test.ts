@@ -139,6 +139,23 @@ if (!gitAvailable()) {
       expect(server.file('ahead', 'automations/other.yml')).toBe('name: Other\ndo: []\n');
     });
 
+    it('to a write-only repository replaces its own files, never those of another workspace', async () => {
+      const { url } = server.create('writeonly', { 'index.yml': 'name: By hand\n', 'notes.txt': 'keep' });
+      const workspaceId = await joined(ada, url, { mode: 'write-only' });
+      await write(ada, workspaceId, 'hello', 1);
+
+      await push(ada, workspaceId, 'v1');
+      server.commit('writeonly', { 'automations/hello.yml': 'name: hello\ndo: []\noutput: by hand\n' });
+      await write(ada, workspaceId, 'more', 1);
+      await push(ada, workspaceId, 'v2');
+
+      expect(server.file('writeonly', 'automations/hello.yml')).toContain('output: 1');
+      expect(server.file('writeonly', 'notes.txt')).toBe('keep');
+      expect(await faultOf(pull(ada, workspaceId))).toBe('ForbiddenError');
+      const other = await joined(ben, url, { mode: 'write-only' });
+      expect(await faultOf(push(ben, other, 'v3'))).toBe('ForbiddenError');
+    });
+
     it('needs the right to update, a repository that exists, and one that may be written', async () => {
       const { url } = server.create('rights', { 'index.yml': 'name: Rights\n' });
       const workspaceId = await joined(ada, url, { mode: 'read-only' });
@@ -494,6 +511,25 @@ if (!gitAvailable()) {
       expect(
         await faultOf(ben.call('versions.pull', { workspaceId: one, versionId: 'latest', body: { repository: { id: 'local' } } })),
       ).toBe('ForbiddenError');
+    });
+
+    it('gives what another workspace pushed to super admins only, whoever takes its slug', async () => {
+      server.commit('platform', {
+        'workspaces/left/index.yml': 'name: Left behind\n',
+        'workspaces/left/.import.yml': 'workspaceId: gone\n',
+      });
+      const { id } = await ada.call('workspaces.create', { body: { name: 'Left', slug: 'left' } });
+      const take = (caller: Caller) =>
+        caller.call('versions.pull', { workspaceId: id, versionId: 'latest', body: { repository: { id: 'local' } } });
+      const give = { workspaceId: id, body: { description: 'x', name: 'mine', repository: { id: 'local' } } };
+
+      expect(await faultOf(take(ada))).toBe('ForbiddenError');
+      expect(await faultOf(ada.call('versions.publish', give))).toBe('PrismeError');
+      expect((await ada.call('workspaces.get', { workspaceId: id })).name).toBe('Left');
+      expect(server.file('platform', 'workspaces/left/index.yml')).toBe('name: Left behind\n');
+      await take(platform.as('root', { role: 'superadmin' }));
+      expect((await ada.call('workspaces.get', { workspaceId: id })).name).toBe('Left behind');
+      await take(ada);
     });
 
     it('takes and gives many workspaces at once, for super admins', async () => {

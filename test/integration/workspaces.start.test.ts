@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
+import { sweepTemporaryCopies } from '../../services/workspaces/git/remote.ts';
 import { eventually } from '../support/eventually.ts';
 import { faultOf, startWorkspaces } from '../support/workspace-services.ts';
 
@@ -111,6 +112,20 @@ describe('a rotation of the master key', () => {
     expect(await faultOf(platform.as('ada').call('secrets.list', { workspaceId }))).toBe('ConfigurationError');
     await platform.stop({ keep: true });
     rmSync(dataDir, { recursive: true, force: true });
+  });
+});
+
+describe('copies of repositories that a killed process left behind', () => {
+  it('go when they are old', async () => {
+    const [old, fresh] = [mkdtempSync(join(tmpdir(), 'prisme-git-')), mkdtempSync(join(tmpdir(), 'prisme-git-'))];
+    writeFileSync(join(old, 'HEAD'), 'ref: refs/heads/main');
+    const yesterday = new Date(Date.now() - 86_400_000);
+    utimesSync(old, yesterday, yesterday);
+
+    await sweepTemporaryCopies();
+
+    expect([existsSync(old), existsSync(fresh)]).toEqual([false, true]);
+    rmSync(fresh, { recursive: true });
   });
 });
 

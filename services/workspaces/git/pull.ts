@@ -53,6 +53,7 @@ async function run(session: Session, { version, discardLocalChanges }: PullOptio
       data: { subjectType: 'repositories', id: repository.id, branch: repository.branch },
     });
   const wanted = version === 'latest' ? undefined : await commitNamed(session, version);
+  await assertOwnFolder(session, wanted ?? head);
   const isWritable = repository.mode === 'read-write';
   const takesAll = discardLocalChanges || wanted !== undefined || known === undefined;
   const before = remote.refs.get(session.ownRef);
@@ -96,6 +97,20 @@ async function run(session: Session, { version, discardLocalChanges }: PullOptio
   tell('pull:import:done', `Imported ${imported.imported.length} files`);
   tell('pull:done', 'Done');
   return imported;
+}
+
+/**
+ * A repository of the platform holds many workspaces by their slugs. A slug can be taken by anybody once it is free, also on another installation: what
+ * another workspace pushed there is given to super admins only, who then have joined the two.
+ */
+async function assertOwnFolder({ self, ctx, row, repository, remote, known }: Session, commit: string): Promise<void> {
+  if (!repository.isPlatform || known || self.identityOf(ctx).role === 'superadmin') return;
+  const { origin } = await parseArchive(await importable({ remote, repository }, commit));
+  if (origin?.workspaceId === row.id) return;
+  throw fault('ForbiddenError', {
+    message: `The folder '${repository.folder}' was not pushed by this workspace: a super admin makes the first pull.`,
+    data: { action: 'pull', subjectType: 'repositories', id: repository.id },
+  });
 }
 
 const by = (userId: string | undefined) => (userId ? { createdBy: userId } : {});
@@ -173,7 +188,7 @@ async function keepOwnBranch({ remote, ownRef, author, row }: Session, result: s
   return to;
 }
 
-async function importable({ remote, repository }: Session, commit: string): Promise<ArchivedFile[]> {
+async function importable({ remote, repository }: Pick<Session, 'remote' | 'repository'>, commit: string): Promise<ArchivedFile[]> {
   const files: ArchivedFile[] = [];
   for (const [path, text] of await textsAt(remote.store, commit, repository.folder)) {
     const file = classify(path);

@@ -51,6 +51,7 @@ async function run(session: Session, { name, description }: PushOptions): Promis
       data: { subjectType: 'repositories', id: repository.id, branch: repository.branch },
     });
 
+  if (repository.mode === 'write-only') await assertFree(session, head);
   const parent = repository.mode === 'write-only' ? head : await seen(session, head);
   tell('write', 'Writing files');
   const who = author.email === NO_EMAIL ? author.name : author.email;
@@ -80,6 +81,18 @@ async function run(session: Session, { name, description }: PushOptions): Promis
   });
   tell('push:done', 'Done');
   return version;
+}
+
+/** What is never pulled is overwritten, but not what another workspace pushed there. @throws ForbiddenError */
+async function assertFree({ remote, repository, row, known }: Session, head: string | undefined): Promise<void> {
+  if (known || !head) return;
+  const text = (await textsAt(remote.store, head, repository.folder)).get(ORIGIN_FILE);
+  const owner = text === undefined ? undefined : safely(text).workspaceId;
+  if (owner !== undefined && owner !== row.id)
+    throw fault('ForbiddenError', {
+      message: 'Another workspace is kept at this place of the repository.',
+      data: { action: 'push', subjectType: 'repositories', id: repository.id },
+    });
 }
 
 const pullFirst = (branch: string) =>

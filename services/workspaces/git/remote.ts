@@ -3,10 +3,11 @@
  * commit that was seen. Two kinds: over HTTP, with the objects in a temporary folder of one operation, and on the disk of this node.
  */
 import fs from 'node:fs';
-import { mkdtemp, open, readFile, rename, rm } from 'node:fs/promises';
+import { mkdtemp, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import git, { Errors } from 'isomorphic-git';
+import { HOUR } from '../../../mixins/shared/clock.ts';
 import { fault, isFault } from '../../../mixins/shared/errors.ts';
 import type { GitHttp } from './http-client.ts';
 
@@ -35,6 +36,16 @@ const moved = (ref: string) =>
   });
 
 const FOLDER = 'prisme-git-';
+
+/** Removes what processes that died in the middle left behind; an operation never lasts an hour. */
+export async function sweepTemporaryCopies(now = Date.now()): Promise<void> {
+  for (const name of await readdir(tmpdir())) {
+    if (!name.startsWith(FOLDER)) continue;
+    const path = join(tmpdir(), name);
+    const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: now }));
+    if (now - mtimeMs > HOUR) await rm(path, { recursive: true, force: true }).catch(() => {});
+  }
+}
 
 export async function openHttpRemote(
   url: string,
