@@ -60,10 +60,11 @@ export function createMessages({ broker, logger, sign, rooms, connecting, limits
       return true;
     };
 
+    const tooFast = () => fault('TooManyRequests', { message: 'This socket sends messages too fast.' });
+
     socket.on('event', (message: unknown, ...rest: unknown[]) => {
       const ack = ackOf(rest);
-      if (!takeToken() || queued >= MAX_QUEUED_EMITS)
-        return failed(member, fault('TooManyRequests', { message: 'This socket sends events too fast.' }), ack);
+      if (!takeToken() || queued >= MAX_QUEUED_EMITS) return failed(member, tooFast(), ack);
       queued++;
       // One after the other: events of a socket keep their order.
       order = order
@@ -76,6 +77,7 @@ export function createMessages({ broker, logger, sign, rooms, connecting, limits
     });
     socket.on('filters', (filters: unknown, ...rest: unknown[]) => {
       const ack = ackOf(rest);
+      if (!takeToken()) return failed(member, tooFast(), ack);
       try {
         member.terms = parseFilters(filters);
         rooms.update(member);
@@ -86,6 +88,7 @@ export function createMessages({ broker, logger, sign, rooms, connecting, limits
     });
     socket.on('reconnection', (message: unknown, ...rest: unknown[]) => {
       const ack = ackOf(rest);
+      if (!takeToken()) return failed(member, tooFast(), ack);
       const wanted = isPlainObject(message) && typeof message.socketId === 'string' ? message.socketId : undefined;
       connecting.logicalIdOf(member.workspaceId, member.resolved.claims.sessionId, member.logicalId, wanted).then(
         (id) => {

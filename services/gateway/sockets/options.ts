@@ -32,7 +32,7 @@ export interface SocketsOptions {
 export interface SocketLimits {
   perSession: number;
   perWorkspace: number;
-  /** Messages `event` of one socket, and how many at once. */
+  /** Messages of one socket, and how many at once. */
   emitsPerSecond: number;
   emitsBurst: number;
   /** Packets, and their characters, that may wait for a slow client. */
