@@ -35,16 +35,34 @@ export function structureOf(slug: string, automation: unknown): Problem[] {
   return problems;
 }
 
+/** Comparisons of names that one compile may spend on suggestions: a thousand wrong calls of a thousand names must not take a minute. */
+const MAX_COMPARISONS = 20_000;
+
+/** What was meant by a name, as long as that is cheap; the same name is looked for once. */
+function suggester(): (name: string, names: string[]) => string | undefined {
+  const known = new Map<string, string | undefined>();
+  let comparisons = 0;
+  return (name, names) => {
+    if (!known.has(name)) {
+      comparisons += names.length;
+      known.set(name, comparisons > MAX_COMPARISONS ? undefined : nearest(name, names));
+    }
+    return known.get(name);
+  };
+}
+
 /** Calls of automations that do not exist, with the name that was probably meant. */
 export function checkCalls(calls: Call[], source: WorkspaceSource, problems: Problem[], beside?: KnownNames): void {
   const slugs = new Set([...Object.keys(source.automations ?? {}), ...(beside?.automations ?? [])]);
   const imports = new Set([...Object.keys(source.imports ?? {}), ...(beside?.imports ?? [])]);
+  const callable = [...slugs, ...instructions.keys()];
+  const meantBy = suggester();
   for (const { slug, path } of calls) {
     if (slugs.has(slug)) continue;
     const dot = slug.indexOf('.');
     const instance = dot < 0 ? '' : slug.slice(0, dot);
     if (instance && (imports.has(instance) || (beside && !beside.imports))) continue;
-    const meant = instance ? nearest(instance, imports) : nearest(slug, [...slugs, ...instructions.keys()]);
+    const meant = meantBy(instance || slug, instance ? [...imports] : callable);
     problems.push({
       severity: 'warning',
       code: 'UnknownAutomation',

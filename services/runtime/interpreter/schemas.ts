@@ -16,7 +16,7 @@ const linear = Object.assign(
   },
   { code: 'linear' },
 );
-const ajv = new Ajv({ strict: false, allErrors: false, validateFormats: true, code: { regExp: linear as never } });
+const ajv = new Ajv({ strict: false, logger: false, allErrors: false, validateFormats: true, code: { regExp: linear as never } });
 (formatsPlugin as unknown as (instance: Ajv) => void)(ajv);
 ajv.addFormat('workspaceId', /^[A-Za-z0-9_-]{7}$/);
 ajv.addFormat('objectId', /^[a-f0-9]{24}$/i);

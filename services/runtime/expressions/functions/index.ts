@@ -64,29 +64,39 @@ const list: FunctionDefinition[] = [
 
 export const functions: ReadonlyMap<string, FunctionDefinition> = new Map(list.map((definition) => [definition.name, definition]));
 
-/** Levenshtein distance, capped: how many characters one must change. */
-function distance(left: string, right: string): number {
+/** Levenshtein distance when it is below `limit`, else `limit`: how many characters one must change. */
+function distance(left: string, right: string, limit: number): number {
   let row = Array.from({ length: right.length + 1 }, (_, index) => index);
+  let next = new Array<number>(right.length + 1);
   for (let i = 1; i <= left.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= right.length; j++)
-      next[j] = Math.min(
+    next[0] = i;
+    let least = i;
+    for (let j = 1; j <= right.length; j++) {
+      const steps = Math.min(
         (row[j] as number) + 1,
         (next[j - 1] as number) + 1,
-        (row[j - 1] as number) + (left[i - 1] === right[j - 1] ? 0 : 1),
+        (row[j - 1] as number) + (left.charCodeAt(i - 1) === right.charCodeAt(j - 1) ? 0 : 1),
       );
-    row = next;
+      next[j] = steps;
+      if (steps < least) least = steps;
+    }
+    if (least >= limit) return limit;
+    [row, next] = [next, row];
   }
   return row[right.length] as number;
 }
 
+/** Names longer than this are not looked for: nobody misspells them by hand. */
+const MAX_NAME = 100;
+
 /** The name out of `names` that was probably meant, or undefined. */
 export function nearest(name: string, names: Iterable<string>): string | undefined {
+  if (name.length > MAX_NAME) return undefined;
   let best: string | undefined;
   let least = Math.max(2, Math.floor(name.length / 3)) + 1;
   for (const candidate of names) {
-    if (Math.abs(candidate.length - name.length) >= least) continue;
-    const steps = distance(name.toLowerCase(), candidate.toLowerCase());
+    if (candidate.length > MAX_NAME || Math.abs(candidate.length - name.length) >= least) continue;
+    const steps = distance(name.toLowerCase(), candidate.toLowerCase(), least);
     if (steps < least) [best, least] = [candidate, steps];
   }
   return best;
