@@ -18,6 +18,8 @@ export async function adoptDirectory(store: Store, logger: Logger): Promise<{ wo
     try {
       if (await work()) list.push(name);
     } catch (error) {
+      // Another node that starts at the same time has opened it.
+      if (isFault(error, 'AlreadyUsedError')) return;
       logger.warn(`The ${what} '${name}' in the data directory could not be opened: ${(error as Error).message}`);
     }
   };
