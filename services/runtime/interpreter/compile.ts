@@ -138,6 +138,11 @@ export function compileAutomation(
   };
 }
 
+/** `until` is read as a value and as a condition: what is wrong with it is one problem. */
+const onceEach = (problems: Problem[]): Problem[] => [
+  ...new Map(problems.map((problem) => [`${problem.code} ${problem.place.path} ${problem.range?.start}`, problem])).values(),
+];
+
 /** @param engine given by the interpreter: compiled instructions call back into it */
 export function compileWith(engine: Engine, source: WorkspaceSource, { texts = {}, known }: CompileOptions = {}): CompiledWorkspace {
   const problems: Problem[] = [];
@@ -149,5 +154,5 @@ export function compileWith(engine: Engine, source: WorkspaceSource, { texts = {
   }
   checkCalls(calls, source, problems, known);
   placeProblems(problems, source, texts);
-  return { source, automations, problems };
+  return { source, automations, problems: onceEach(problems) };
 }
