@@ -1,8 +1,8 @@
 /** retention — which stored events have had their time: by age, by the size of their workspace, by the end of their workspace. */
-import { DAY } from '../../mixins/shared/clock.ts';
+import { DAY, HOUR, MINUTE } from '../../mixins/shared/clock.ts';
 import type { Config } from '../../mixins/shared/config.ts';
 import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
-import type { DatalakeDriver } from '../../mixins/storage/datalake/contract.ts';
+import type { Condition, DatalakeDriver } from '../../mixins/storage/datalake/contract.ts';
 
 export type RetentionRules = Pick<
   Config,
@@ -27,16 +27,40 @@ const DELETIONS = 'events:deletions';
 export const scheduleDeletion = (cache: CacheDriver, workspaceId: string, dueAt: number): Promise<void> =>
   cache.addScored(DELETIONS, workspaceId, dueAt);
 
-/** Moment of the event at a share of a workspace's history, oldest first; `null` for an empty one. */
+/** Ever finer, so that no step counts more than some thousand intervals: a store answers that from its index, however many events there are. */
+const STEPS = [
+  { interval: '1d', ms: DAY },
+  { interval: '1h', ms: HOUR },
+  { interval: '1m', ms: MINUTE },
+];
+
+/** A moment before which a share of a workspace's history lies, oldest first, to the minute and never less than asked; `null` for an empty one. */
 async function momentAt(datalake: DatalakeDriver, workspaceId: string, share: number): Promise<string | null> {
-  const { aggs } = await datalake.search({
-    workspaceId,
-    limit: 0,
-    trackTotal: false,
-    aggs: { when: { percentiles: { field: 'createdAt', percents: [share * 100] } } },
-  });
-  const value = Object.values((aggs?.when as { values: Record<string, number | null> }).values)[0];
-  return value === null || value === undefined ? null : new Date(value).toISOString();
+  let within: { from: number; to: number } | null = null;
+  let wanted = 0;
+  for (const { interval, ms } of STEPS) {
+    const where: Condition | undefined = within
+      ? {
+          all: [
+            { field: 'createdAt', op: 'gte', value: within.from },
+            { field: 'createdAt', op: 'lt', value: within.to },
+          ],
+        }
+      : undefined;
+    const over = { date_histogram: { field: 'createdAt', fixed_interval: interval, min_doc_count: 1 } };
+    const { aggs } = await datalake.search({ workspaceId, where, limit: 0, trackTotal: false, aggs: { over } });
+    const buckets = (aggs?.over as { buckets: { key: number; doc_count: number }[] }).buckets;
+    if (!within) wanted = share * buckets.reduce((sum, { doc_count }) => sum + doc_count, 0);
+    const chosen = buckets.find(({ doc_count }) => {
+      if (doc_count >= wanted) return true;
+      wanted -= doc_count;
+      return false;
+    });
+    const last = chosen ?? buckets.at(-1);
+    if (!last) return null;
+    within = { from: last.key, to: last.key + ms };
+  }
+  return within && new Date(within.to).toISOString();
 }
 
 /** Removes what is due; with `dryRun`, only tells. */

@@ -58,7 +58,7 @@ export function sqliteRows({ workspaceId, prepare, tests, base, from }: RowsOpti
   }
 
   /**
-   * Counts by type and interval straight from the index (workspace, type, time), which visits no row: one range per type and interval. `null` when the
+   * Counts by type and interval straight from an index, which visits no row: one range per type and interval. `null` when the
    * columns need more than the type and the time, or the ranges would be too many.
    */
   function countsByType(columns: Column[], intervals: Interval[]): Batch | null {
@@ -73,7 +73,11 @@ export function sqliteRows({ workspaceId, prepare, tests, base, from }: RowsOpti
     const first = edge('ASC');
     const last = edge('DESC');
     if (first === undefined || last === undefined) return { size: 0, batch: columns.map(() => []) };
-    const types = (prepare(TYPES_OF_WORKSPACE).all(workspaceId, workspaceId) as { type: string }[]).map(({ type }) => type);
+    // Columns of time alone need no type: one range per interval, from the index (workspace, time).
+    const isByType = columns.some((column) => 'where' in column || ('field' in column && column.field === 'type'));
+    const types = isByType
+      ? (prepare(TYPES_OF_WORKSPACE).all(workspaceId, workspaceId) as { type: string }[]).map(({ type }) => type)
+      : [''];
     const starts: number[] = [];
     for (
       let start = interval ? interval.start(first) : first;
@@ -83,13 +87,15 @@ export function sqliteRows({ workspaceId, prepare, tests, base, from }: RowsOpti
       starts.push(start);
     if (types.length * starts.length > MAX_RANGES) return null;
 
-    const count = prepare(`SELECT count(*) AS n FROM ${from(false)} WHERE ${base.where} AND e.type = ? AND e.ts >= ? AND e.ts < ?`);
+    const count = prepare(
+      `SELECT count(*) AS n FROM ${from(false)} WHERE ${base.where} ${isByType ? 'AND e.type = ?' : ''} AND e.ts >= ? AND e.ts < ?`,
+    );
     const tests = columns.map((column) => ('where' in column ? compile(column.where) : null));
     const counted: Batch & { weights: number[] } = { size: 0, batch: columns.map(() => []), weights: [] };
     for (const start of starts) {
       const end = interval ? interval.next(start) : last + 1;
       for (const type of types) {
-        const { n } = count.get(...base.params, type, start, end) as { n: number };
+        const { n } = count.get(...base.params, ...(isByType ? [type] : []), start, end) as { n: number };
         if (n === 0) continue;
         counted.size++;
         counted.weights.push(n);
