@@ -122,6 +122,7 @@ export const SETTINGS = {
   },
   requestMaxBytes: { env: 'REQUEST_MAX_SIZE', kind: 'number', default: 1_000_000, about: 'Largest JSON body.' },
   uploadMaxBytes: { env: 'UPLOADS_MAX_SIZE', kind: 'number', default: 10_000_000, about: 'Largest uploaded file.' },
+  photoMaxBytes: { env: 'PROFILE_PICTURE_MAX_SIZE', kind: 'number', default: 4_000_000, about: 'Largest picture of a person.' },
   uploadAllowedTypes: {
     env: 'UPLOADS_ALLOWED_MIMETYPES',
     kind: 'list',
@@ -158,6 +159,12 @@ export const SETTINGS = {
   },
   disableLocalSignin: { env: 'DISABLE_LOCAL_SIGNIN', kind: 'boolean', default: false, about: 'Nobody signs in with a password.' },
   disableLocalSignup: { env: 'DISABLE_LOCAL_SIGNUP', kind: 'boolean', default: false, about: 'Nobody makes an account with a password.' },
+  mfaForceLocal: {
+    env: 'MFA_FORCE_LOCAL',
+    kind: 'boolean',
+    default: false,
+    about: 'Accounts with a password need a second factor: until one is set up they can do nothing else.',
+  },
   accountValidation: { env: 'ACCOUNT_VALIDATION_METHOD', kind: 'text', default: 'auto', about: 'email, manual or auto.' },
   passwordPattern: { env: 'PASSWORD_VALIDATION_REGEXP', kind: 'text', default: '^.{8,32}$', about: 'What a password must match.' },
   defaultTimezone: { env: 'DEFAULT_TIMEZONE', kind: 'text', default: 'UTC', about: 'Time zone of date() formatting and schedules.' },

@@ -310,6 +310,55 @@ describe('an account', () => {
   });
 });
 
+describe('the picture of a person', () => {
+  const PNG = Buffer.from('89504e470d0a1a0a0000000d49484452', 'hex');
+  it('is uploaded, served as what it is, and replaced', async () => {
+    const person = await validated('pictured');
+    const first = await expectOk(person.upload('/user/photo', 'any', 'me.svg', PNG, 'image/svg+xml'));
+    const shown = await fetch(first.photo);
+    expect([shown.status, shown.headers.get('content-type'), Buffer.from(await shown.arrayBuffer()).equals(PNG)]).toEqual([
+      200,
+      'image/png',
+      true,
+    ]);
+
+    const second = await expectOk(person.upload('/user/photo', 'any', 'me.png', PNG, 'image/png'));
+    expect(second.photo).not.toBe(first.photo);
+    expect((await fetch(first.photo)).status).toBe(404);
+    expect((await expectOk(person.get('/me'))).photo).toBe(second.photo);
+  });
+
+  it('is no page, no script, and not without end', async () => {
+    const person = await validated('picky');
+    for (const content of ['<svg xmlns="http://www.w3.org/2000/svg"><script>1</script></svg>', '', 'GIF'])
+      expect((await person.upload('/user/photo', 'f', 'x.png', Buffer.from(content), 'image/png')).body.error).toBe('InvalidFile');
+    expect((await person.post('/user/photo', {})).body.error).toBe('InvalidFile');
+    const large = Buffer.concat([PNG, Buffer.alloc(4_000_001)]);
+    expect((await person.upload('/user/photo', 'f', 'x.png', large, 'image/png')).body).toMatchObject({
+      error: 'InvalidFile',
+      details: { limit: 4_000_000 },
+    });
+    expect((await gateways.client().get(`/users/${person.user?.id}/photo/..%2f..%2fsecrets`)).status).toBe(404);
+  });
+});
+
+describe('an installation that wants a second factor of everybody', () => {
+  let strict: Gateways;
+  beforeAll(async () => {
+    strict = await startGateways({}, { mfaForceLocal: true });
+  });
+  afterAll(() => strict?.stop());
+
+  it('lets an account without one do nothing but set it up', async () => {
+    const person = await newUser(strict.url, 'strict');
+    expect((await person.get('/me')).body.error).toBe('MissingMFA');
+    const { secret } = await expectOk(person.post('/user/mfa', { method: 'totp', currentPassword: PASSWORD }));
+    await expectOk(person.post('/login/mfa', { totp: codeOf(secret) }));
+    expect((await person.get('/me')).status).toBe(200);
+    expect((await strict.client().post('/login/anonymous', {})).status).toBe(200);
+  });
+});
+
 describe('failed sign-ins', () => {
   let limited: Gateways;
   beforeAll(async () => {

@@ -145,6 +145,8 @@ export const REQUESTS: Record<string, Make> = {
   'POST /user/validate': at('/user/validate', {}),
   'POST /user/mfa': at('/user/mfa', {}),
   'POST /user/mfa/recoveryCodes': at('/user/mfa/recoveryCodes', {}),
+  'POST /user/photo': at('/user/photo', {}),
+  'GET /users/:userId/photo/:name': at('/users/nobody/photo/nothing'),
   'POST /user/meta': at('/user/meta', { matrix: 1 }),
   'DELETE /user/meta/:key': at('/user/meta/matrix'),
   'POST /user/password': at('/user/password', { currentPassword: 'not mine', password: 'another-long-password-1' }),

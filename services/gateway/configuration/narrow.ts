@@ -14,5 +14,5 @@ const PARTS_OF: Record<string, string> = {
       'workspaces',
     ]),
   ),
-  ...Object.fromEntries(['accounts', 'users', 'mfa', 'accessTokens', 'tokens', 'contacts'].map((name) => [name, 'identity'])),
+  ...Object.fromEntries(['accounts', 'users', 'mfa', 'accessTokens', 'tokens', 'contacts', 'photos'].map((name) => [name, 'identity'])),
 };

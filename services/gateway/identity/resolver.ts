@@ -27,8 +27,8 @@ export interface Known {
   expiresAt: number;
   /** CSRF token of the session. */
   csrf?: string;
-  /** A second factor is set up and was not given yet. */
-  needsMfa?: boolean;
+  /** A second factor is still to come: it must be given, or set up first. */
+  needsMfa?: 'proof' | 'setup';
   userId: string;
   sessionId?: string;
   /** What a limited credential may be used for. */
@@ -94,6 +94,12 @@ export function createResolver({
     via,
   });
 
+  /** Where every password account must have a second factor, one without can only set it up. */
+  function missingFactor({ mfa, password }: UserRow): Pick<Known, 'needsMfa'> {
+    if (mfa === 'totp') return { needsMfa: 'proof' };
+    return config.mfaForceLocal && password !== undefined ? { needsMfa: 'setup' } : {};
+  }
+
   async function byAccessToken(token: string, ip: string | undefined): Promise<Known> {
     const [row] = await documents.find<AccessTokenRow>(ACCESS_TOKENS.name, { hash: sha256(token) }, { limit: 1 });
     if (!row) throw refuse('Invalid access token');
@@ -144,7 +150,7 @@ export function createResolver({
       claims: claimsOf(user, session.id, via, Boolean(session.mfa)),
       expiresAt: Math.min(session.expiresAt, claims.exp * SECOND),
       csrf: session.csrf,
-      ...(user.mfa === 'totp' && !session.mfa ? { needsMfa: true } : {}),
+      ...(session.mfa ? {} : missingFactor(user)),
       userId: user.id,
       sessionId: session.id,
       ...scopesOf(claims),

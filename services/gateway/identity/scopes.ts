@@ -19,8 +19,8 @@ export type Scope = (typeof SCOPES)[number];
 export const isScope = (value: unknown): value is Scope => (SCOPES as readonly unknown[]).includes(value);
 
 /** Services of the identity room: who one is may be read with any credential, nothing may be changed with a limited one. */
-const CREDENTIALS = new Set(['identity', 'accounts', 'users', 'mfa', 'accessTokens', 'tokens', 'providers', 'contacts']);
-const FREE = new Set(['identity.me', 'identity.logout', 'mfa.prove', 'tokens.jwks']);
+const CREDENTIALS = new Set(['identity', 'accounts', 'users', 'mfa', 'accessTokens', 'tokens', 'providers', 'contacts', 'photos']);
+const FREE = new Set(['identity.me', 'identity.logout', 'mfa.prove', 'photos.get', 'tokens.jwks']);
 /** Searches are posted, but read. */
 const READS = new Set(['events.search', 'events.searchAll', 'workspaces.exportMany', 'archives.exportMany', 'archives.export']);
 

@@ -66,6 +66,8 @@ export const identity: Record<string, ActionSchema> = {
     },
     answer: map,
   },
+  'photos.upload': { answer: ref('User') },
+  'photos.get': { answerType: 'image/*' },
   'accessTokens.list': { answer: listOf(ref('AccessToken')) },
   'accessTokens.create': {
     body: object({ name: text, expiresAt: anything, scopes: texts }, ['name', 'expiresAt']),

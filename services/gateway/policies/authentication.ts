@@ -38,6 +38,7 @@ export function credentialsOf(request: IncomingMessage, ip: string | undefined, 
  */
 export async function authenticate(self: Self, guard: Guard, method: string, credentials: Credentials): Promise<Known | null> {
   const { auth, beforeMfa, sessionOnly, action, path } = guard;
+  const isOpenTo = ({ needsMfa }: Known) => beforeMfa === true || (beforeMfa === 'setup' && needsMfa === 'setup');
   let known: Known | null = null;
   try {
     known = await self.core.resolver.resolve(credentials);
@@ -53,12 +54,12 @@ export async function authenticate(self: Self, guard: Guard, method: string, cre
   if (auth !== 'optional') {
     if (!known && !(auth === 'apiKey' && credentials.apiKey))
       throw fault('AuthenticationError', { message: 'No authentication token found' });
-    if (known?.needsMfa && !beforeMfa) throw fault('MissingMFA');
+    if (known?.needsMfa && !isOpenTo(known)) throw fault('MissingMFA');
   }
   if (sessionOnly && known?.claims.via === 'accessToken')
     throw fault('AuthenticationError', { message: 'This route cannot be called with an access token.' });
   if (known && action) assertScope(known.scopes, action, method);
-  return known?.needsMfa && !beforeMfa ? null : known;
+  return known?.needsMfa && !isOpenTo(known) ? null : known;
 }
 
 /** What was found out, signed for the services behind. */

@@ -89,6 +89,7 @@ export const routes: Route[] = [
     action: 'mfa.set',
     auth: 'required',
     sessionOnly: true,
+    beforeMfa: 'setup',
     summary: 'Begins or ends the use of a second factor.',
   },
   {
@@ -99,6 +100,16 @@ export const routes: Route[] = [
     sessionOnly: true,
     summary: 'Makes new recovery codes.',
   },
+  {
+    method: 'POST',
+    path: '/user/photo',
+    action: 'photos.upload',
+    auth: 'required',
+    sessionOnly: true,
+    multipart: true,
+    summary: 'Sets the own picture.',
+  },
+  { method: 'GET', path: '/users/:userId/photo/:name', action: 'photos.get', auth: 'optional', summary: 'The picture of a person.' },
   {
     method: 'POST',
     path: '/user/meta',

@@ -26,8 +26,8 @@ export interface Route {
   auth: 'required' | 'apiKey' | 'optional';
   /** Refuses access tokens (routes that manage credentials). */
   sessionOnly?: boolean;
-  /** Open to a session whose second factor is still to come. */
-  beforeMfa?: boolean;
+  /** Open to a session whose second factor is still to come; `setup`: only where the account has none yet. */
+  beforeMfa?: boolean | 'setup';
   /** The action gets `origin`: where the browser comes from, when that place may call the platform. For links in mails. */
   origin?: boolean;
   limits?: RateLimit[];
