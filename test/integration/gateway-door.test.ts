@@ -18,6 +18,7 @@ const STUDIO = 'https://studio.example.org';
 /** What each action got; every published action of the table is answered by it. */
 const calls: { action: string; params: any; identity: any }[] = [];
 const failures = new Map<string, () => unknown>();
+const LISTS = new Set(['workspaces.list', 'events.emit']);
 
 function recorders() {
   const byService = new Map<string, string[]>();
@@ -39,7 +40,8 @@ function recorders() {
             calls.push({ action: `${name}.${action}`, params: ctx.params, identity: ctx.meta.identity });
             const fail = failures.get(`${name}.${action}`);
             if (fail) return fail();
-            return { id: 'x', name: 'x', action: `${name}.${action}` };
+            const answer = { id: 'x', name: 'x', type: 'x', createdAt: 'x' };
+            return LISTS.has(`${name}.${action}`) ? [answer] : answer;
           },
         },
       ]),

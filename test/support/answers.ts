@@ -36,9 +36,10 @@ function read(document: Json): Operations {
       return undefined;
     },
     validatorOf(id, status, responses) {
-      const key = `${id} ${status >= 400}`;
+      const described = responses[status] ? status : status >= 400 ? 'default' : 200;
+      const key = `${id} ${described}`;
       if (!compiled.has(key)) {
-        const schema = (status >= 400 ? responses.default : responses[200])?.content?.['application/json']?.schema;
+        const schema = responses[described]?.content?.['application/json']?.schema;
         const text = schema && JSON.stringify(schema).replaceAll('"#/components', `"${ROOT}#/components`);
         compiled.set(key, text ? ajv.compile(JSON.parse(text)) : undefined);
       }

@@ -54,6 +54,8 @@ function operation({ path, action, auth, summary, multipart, limits, raw }: Rout
   };
 }
 
+const READINESS = object({ status: text, services: map }, ['status', 'services']);
+
 /** Steps of signing in that redirect a browser: no action answers them (services/gateway/oidc). */
 const REDIRECTS: Record<string, JsonObject> = {
   '/login/providers': {
@@ -61,11 +63,13 @@ const REDIRECTS: Record<string, JsonObject> = {
   },
   '/login/callback': { get: plain('Where an outside provider sends the browser back to.', 'login.callback') },
   '/readiness': {
-    get: plain('Whether every part can be reached.', 'readiness', object({ status: text, services: map }, ['status', 'services'])),
+    get: plain('Whether every part can be reached.', 'readiness', READINESS, {
+      400: { description: 'Not every part.', content: { 'application/json': { schema: READINESS } } },
+    }),
   },
 };
 
-function plain(summary: string, operationId: string, schema: JsonObject = {}): JsonObject {
+function plain(summary: string, operationId: string, schema: JsonObject = {}, more: JsonObject = {}): JsonObject {
   return {
     operationId,
     summary,
@@ -74,6 +78,7 @@ function plain(summary: string, operationId: string, schema: JsonObject = {}): J
     responses: {
       200: { description: 'Done.', content: { 'application/json': { schema } } },
       302: { description: 'Further.' },
+      ...more,
       default: REFUSED,
     },
   };
