@@ -4,6 +4,9 @@ import type { Timers } from './timers.ts';
 
 /** A group that leaves this part of the room behind is told of. */
 const WARN_SHARE = 0.1;
+/** A pass that removed so many was a partial one: the next follows soon, but not at once, as writers wait for it. */
+const MANY = 1_000;
+const AGAIN_MS = 100;
 
 export interface HousekeepingOptions {
   carrier: Carrier;
@@ -13,35 +16,44 @@ export interface HousekeepingOptions {
   maxEntries: number;
 }
 
-/** Nodes do it at different times; after a pass that removed much another one follows soon, as a pass may be partial. Answers how to stop it. */
+/** Nodes do it at different times. Answers how to stop it. */
 export function keepHouse({ carrier, timers, logger, everyMs, maxEntries }: HousekeepingOptions): () => void {
   let isStopped = false;
   let cancel = () => {};
 
-  async function pass(): Promise<number> {
+  async function trim(): Promise<number> {
     try {
-      const removed = await carrier.trim();
-      for (const { group, entries, dead } of await carrier.backlog())
-        if (entries >= maxEntries * WARN_SHARE && !isStopped)
-          logger.warn(
-            `bus group '${group}': ${entries} events are not handled yet (${dead} dead letters); producers are refused at ${maxEntries} (docs/operations.md).`,
-          );
-      return removed;
+      return await carrier.trim();
     } catch (error) {
       if (!isStopped) logger.warn(`bus: the log cannot be trimmed: ${(error as Error).message}`);
       return 0;
     }
   }
 
-  function later(ms: number): void {
-    cancel = timers.after(ms * (0.75 + Math.random() / 2), () => {
-      void pass().then((removed) => {
-        if (!isStopped) later(removed > 1_000 ? Math.min(everyMs, 1_000) : everyMs);
-      });
-    });
+  async function look(): Promise<void> {
+    const backlog = await carrier.backlog().catch(() => []); // the store that does not answer was told of already
+    for (const { group, entries, dead } of backlog)
+      if (entries >= maxEntries * WARN_SHARE && !isStopped)
+        logger.warn(
+          `bus group '${group}': ${entries} events are not handled yet (${dead} dead letters); producers are refused at ${maxEntries} (docs/operations.md).`,
+        );
   }
 
-  later(everyMs);
+  async function pass(): Promise<void> {
+    const removed = await trim();
+    if (isStopped) return;
+    if (removed >= MANY) cancel = timers.after(Math.min(AGAIN_MS, everyMs), () => void pass());
+    else {
+      await look();
+      if (!isStopped) later();
+    }
+  }
+
+  function later(): void {
+    cancel = timers.after(everyMs * (0.75 + Math.random() / 2), () => void pass());
+  }
+
+  later();
   return () => {
     isStopped = true;
     cancel();

@@ -20,7 +20,7 @@ const RECOUNT_MS = 100;
 const POLL_MS = 5;
 const READ_COUNT = 1_000;
 /** Entries of a shard removed in one transaction: trimming must not hold up writers. */
-const TRIM_COUNT = 500;
+const TRIM_COUNT = 200;
 
 interface Pending {
   drafts?: Draft[];
