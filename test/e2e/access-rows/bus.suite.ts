@@ -173,7 +173,7 @@ export function busRows(given: () => Cluster): void {
         '{"ver":"5","sender":"x","action":1}',
         '{"__proto__":{"polluted":1}}',
         Buffer.from([0xff, 0xfe, 0x00]),
-        `{"ver":"5","sender":"x","id":"1","action":"workspaces.get","params":"${'x'.repeat(5_000_000)}"}`,
+        `{"ver":"5","sender":"x","id":"1","action":"workspaces.get","params":"${'x'.repeat(1_000_000)}"}`,
         `{"a":${'['.repeat(20_000)}${']'.repeat(20_000)}}`,
       ];
       for (const node of nodes)
