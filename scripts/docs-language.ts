@@ -148,14 +148,14 @@ const LIMITS: Record<keyof RunLimits, string> = {
 
 function limits(): string {
   const rows = Object.entries(LIMITS).map(([name, about]) => [code(name), code(DEFAULT_RUN_LIMITS[name as keyof RunLimits]), about]);
-  const { maxLength, maxDepth, maxNodes, maxItems } = DEFAULT_LIMITS;
+  const { maxLength, maxDepth, maxNodes, maxChain, maxItems } = DEFAULT_LIMITS;
   return `## Limits
 
 Passing one raises \`LimitExceededError\` with its name in \`details.limit\`. Steps, computing and wall time are final: no \`try\` catches them.
 
 ${table(['Limit', 'Value', 'Of'], rows)}
 
-One expression: ${maxLength} characters, ${maxDepth} nested levels, ${maxNodes} parts; a list made by a function: ${maxItems} items; blocks may be nested 100 times.`;
+One expression: ${maxLength} characters, ${maxDepth} nested levels, ${maxNodes} parts, ${maxChain} operators or fields one after the other (\`and\` and \`or\` apart); a list made by a function: ${maxItems} items; blocks may be nested 100 times.`;
 }
 
 function language(): string {

@@ -50,10 +50,23 @@ export const fetchInstruction = defineSimple({
       allowSelfSignedCert: { type: 'boolean', default: false },
       emitErrors: { type: 'boolean', default: true, description: 'Tell runtime.fetch.failed.' },
       outputMode: { type: 'string', enum: ['body', 'detailed_response', 'data_url', 'base64'], default: 'body' },
-      stream: {
-        type: 'object',
-        description: 'Server-sent events: with `event` each chunk is emitted, without it `output.body` is read by `repeat`.',
-      },
+      stream: object(
+        {
+          event: { type: 'string', description: 'Emitted for each chunk: `{ index, chunk, concatenated?, additionalPayload? }`.' },
+          payload: { description: 'Goes along as additionalPayload.' },
+          concatenate: object({
+            path: { type: 'string', description: 'What of each data item is appended to `concatenated.value`.' },
+            throttle: { type: 'number', description: 'Least milliseconds between two events.' },
+          }),
+          endChunk: { description: 'Chunk of a last event.' },
+          target: { type: 'object', description: 'As in emit.' },
+          options: { type: 'object', description: 'As in emit.' },
+        },
+        {
+          description:
+            'Server-sent events. With `event` each chunk is emitted; without it `output.body` is a stream that `repeat` reads, at its pace.',
+        },
+      ),
       output: withOutput,
     },
     { required: ['url'] },
@@ -63,6 +76,16 @@ export const fetchInstruction = defineSimple({
       title: 'posts JSON and keeps the status',
       source:
         "- fetch: { url: 'https://api.example.org/orders', method: POST, body: { id: '{{body.id}}' }, outputMode: detailed_response, output: answer }",
+    },
+    {
+      title: 'tells each chunk of an answer as an event',
+      source:
+        "- fetch:\n    url: 'https://api.example.org/chat'\n    method: POST\n    body: { question: '{{body.text}}' }\n    stream: { event: chat.chunk, payload: { id: '{{body.id}}' }, concatenate: { path: choices[0].delta.content, throttle: 200 } }",
+    },
+    {
+      title: 'reads a stream chunk by chunk',
+      source:
+        "- fetch: { url: 'https://api.example.org/chat', stream: {}, output: answer }\n- repeat: { on: '{{answer.body}}', do: [{ set: { name: text, value: '{{text}}{{item.chunk.data[0].text}}' } }] }",
     },
   ],
   async perform(args, frame) {
