@@ -80,7 +80,7 @@ export const fetchInstruction = defineSimple({
     {
       title: 'tells each chunk of an answer as an event',
       source:
-        "- fetch:\n    url: 'https://api.example.org/chat'\n    method: POST\n    body: { question: '{{body.text}}' }\n    stream: { event: chat.chunk, payload: { id: '{{body.id}}' }, concatenate: { path: choices[0].delta.content, throttle: 200 } }",
+        "- fetch:\n    url: 'https://api.example.org/chat'\n    method: POST\n    body: { question: '{{body.text}}' }\n    stream: { event: chat.chunk, payload: { id: '{{body.id}}' }, concatenate: { path: 'choices[0].delta.content', throttle: 200 } }",
     },
     {
       title: 'reads a stream chunk by chunk',
