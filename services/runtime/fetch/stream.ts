@@ -107,7 +107,9 @@ export async function* streamItems(
   now: () => number,
 ): AsyncGenerator<StreamItem> {
   const { concatenate, payload } = options ?? {};
-  const path = concatenate?.path ? concatenate.path.split('.').filter(Boolean) : [];
+  // `choices[0].delta` is `choices.0.delta`, as everywhere in the language.
+  const dotted = concatenate?.path?.replace(/\[["']?([^\]"']*)["']?\]/g, '.$1');
+  const path = dotted ? dotted.split('.').filter(Boolean) : [];
   let value: unknown;
   let index = 0;
   let waiting: Chunk | null = null;

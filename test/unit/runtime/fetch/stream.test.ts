@@ -56,6 +56,18 @@ describe('items of a stream', () => {
     expect(items[0]?.additionalPayload).toEqual({ id: 1 });
   });
 
+  it('are concatenated by a path with indexes, however they are written', async () => {
+    const deltas = async function* (): AsyncGenerator<Chunk> {
+      for (const text of ['a', 'b']) yield { data: [{ choices: [{ delta: { text } }] }] };
+    };
+
+    for (const path of ['choices[0].delta.text', 'choices.0.delta.text', 'choices[0]["delta"].text']) {
+      const items = await all(streamItems(deltas(), { concatenate: { path } }, Date.now));
+
+      expect(items.at(-1)?.concatenated?.value).toBe('ab');
+    }
+  });
+
   it('are held back by the throttle, and none is lost', async () => {
     const items = await all(streamItems(chunks(), { concatenate: { path: 'delta.text', throttle: 1000 } }, () => 0));
 
