@@ -5,23 +5,17 @@
  *   operand  = ( '!' | 'not' | '-' ) operand | primary { '.' word | '[' expr ']' }
  *   primary  = number | text | true false null undefined | word | '{{' path '}}' | '(' expr ')' | '{%' expr '%}' | word '(' args ')'
  *            | '[' items ']' | '{' pairs '}'
- *   path     = segment { '.' segment | '[' key ']' }        (see path())
+ *   path     : path-parser.ts
  *
  * The same class reads templates, whose holes are these expressions and paths (template.ts).
  */
-import type { BinaryOperator, Node, Segment } from './ast.ts';
-import { type Diagnostic, ExpressionError, type ExpressionErrorType, excerptOf, type Range, refusedName } from './errors.ts';
-import type { Limits } from './limits.ts';
+import type { BinaryOperator, Node } from './ast.ts';
+import { isDigit, isSpace, isWord } from './cursor.ts';
+import { excerptOf } from './errors.ts';
 import { LEVELS, NEGATED, SYMBOLS, WORDS } from './operators.ts';
+import { PathParser } from './path-parser.ts';
 import { readingsOf } from './printer.ts';
 import { delimited } from './regex.ts';
-import { isHostile } from './values.ts';
-
-const isSpace = (code: number) => code === 32 || code === 9 || code === 10 || code === 13 || code === 160;
-const isDigit = (code: number) => code >= 48 && code <= 57;
-/** Letters of any script, digits, `_`, `$`. */
-const isWord = (code: number) =>
-  (code >= 97 && code <= 122) || (code >= 65 && code <= 90) || isDigit(code) || code === 95 || code === 36 || code > 191;
 
 const KEYWORD_VALUES: ReadonlyMap<string, boolean | null | undefined> = new Map<string, boolean | null | undefined>([
   ['true', true],
@@ -29,45 +23,7 @@ const KEYWORD_VALUES: ReadonlyMap<string, boolean | null | undefined> = new Map<
   ['null', null],
   ['undefined', undefined],
 ]);
-
-export class Parser {
-  readonly text: string;
-  readonly limits: Limits;
-  readonly warnings: Diagnostic[] = [];
-  at: number;
-  private depth = 0;
-  private nodes = 0;
-  private closing = { from: Number.POSITIVE_INFINITY, at: -1 };
-
-  constructor(text: string, limits: Limits, at = 0) {
-    this.text = text;
-    this.limits = limits;
-    this.at = at;
-    if (text.length > limits.maxLength)
-      this.fail(`This text has ${text.length} characters, the maximum is ${limits.maxLength}.`, { start: 0, end: 1 }, 'LimitExceededError');
-  }
-
-  fail(reason: string, range: Range = { start: this.at, end: this.at + 1 }, type: ExpressionErrorType = 'InvalidExpressionSyntax'): never {
-    throw new ExpressionError(type, reason, this.text, range);
-  }
-
-  private enter(): void {
-    if (++this.depth > this.limits.maxDepth) this.fail(`More than ${this.limits.maxDepth} nested levels.`, undefined, 'LimitExceededError');
-  }
-
-  private node<T extends Omit<Node, 'range'>>(start: number, node: T): Node {
-    if (++this.nodes > this.limits.maxNodes) this.fail(`More than ${this.limits.maxNodes} parts.`, undefined, 'LimitExceededError');
-    return { ...node, range: { start, end: this.at } } as unknown as Node;
-  }
-
-  skipSpace(): void {
-    while (this.at < this.text.length && isSpace(this.text.charCodeAt(this.at))) this.at++;
-  }
-
-  private startsWith(symbol: string): boolean {
-    return this.text.startsWith(symbol, this.at);
-  }
-
+export class Parser extends PathParser {
   /** A whole expression up to the end of the text. */
   parseWhole(): Node {
     this.skipSpace();
@@ -78,15 +34,13 @@ export class Parser {
     return node;
   }
 
-  private peekText(): string {
-    const word = this.wordAt(this.at);
-    return word || (this.text[this.at] ?? 'end of the expression');
-  }
-
-  private wordAt(at: number): string {
-    let end = at;
-    while (end < this.text.length && isWord(this.text.charCodeAt(end))) end++;
-    return this.text.slice(at, end);
+  protected expressionWithin(at: number, end: number, depth: number): Node {
+    const inner = new Parser(this.text.slice(0, end), this.limits, at);
+    inner.depth = depth;
+    const expression = inner.expression();
+    inner.skipSpace();
+    if (inner.at < end) this.fail('This key cannot be computed.', { start: inner.at, end });
+    return expression;
   }
 
   expression(): Node {
@@ -232,13 +186,6 @@ export class Parser {
         node = this.node(start, { type: 'member', object: node, key } as Omit<Node, 'range'>);
       } else return node;
     }
-  }
-
-  private expect(symbol: string): void {
-    this.skipSpace();
-    if (!this.startsWith(symbol))
-      this.fail(`'${symbol}' expected${this.at < this.text.length ? `, found '${this.peekText()}'` : ' before the end'}.`);
-    this.at += symbol.length;
   }
 
   private primary(): Node {
@@ -430,181 +377,5 @@ export class Parser {
       }
     }
     return this.node(start, { type: 'regex', parts, flags } as Omit<Node, 'range'>);
-  }
-
-  private assertHarmless(key: string, start: number): void {
-    if (isHostile(key)) throw refusedName(key, this.text, { start, end: start + key.length });
-  }
-
-  /** `{{ path }}` at the cursor. */
-  private variable(): Node {
-    const node = this.tryPath();
-    if (!node)
-      this.fail("This '{{' is not the start of a variable: '}}' is missing, or a brace stands inside.", {
-        start: this.at,
-        end: this.at + 2,
-      });
-    return node as Node;
-  }
-
-  /** Whether `}}` follows; remembered, so that a text full of `{{` is not searched to its end for each. */
-  private closesAfter(at: number): boolean {
-    if (this.closing.at >= at) return true;
-    if (this.closing.at < 0 && at >= this.closing.from) return false;
-    this.closing = { from: at, at: this.text.indexOf('}}', at) };
-    return this.closing.at >= 0;
-  }
-
-  /** `{{ path }}` at the cursor, or null (and the cursor where it was) when the braces do not enclose a path. */
-  tryPath(): Node | null {
-    const start = this.at;
-    if (!this.closesAfter(start)) return null;
-    this.at += 2;
-    this.enter();
-    const path = this.path('}}');
-    this.depth--;
-    if (!path) {
-      this.at = start;
-      return null;
-    }
-    this.at += 2;
-    return this.node(start, { type: 'variable', path } as Omit<Node, 'range'>);
-  }
-
-  /**
-   * Segments up to `close` ('' means the end of the text). Spaces around the whole are ignored, inside they belong to the name.
-   * `a.b`, `a[0]`, `a["x.y"]`, `a[b.c]` (one key), `a[{{i}}]`, `a[{{i}} + 1]`, `bag.{{id}}`, `{{name}}` alone (the path it holds).
-   * Null when a single brace stands inside: then it is text, not a variable.
-   */
-  path(close: '}}' | ''): Segment[] | null {
-    const segments: Segment[] = [];
-    const start = this.at;
-    this.skipSpace();
-    let expectsKey = true;
-    for (;;) {
-      if (close ? this.startsWith(close) : this.at >= this.text.length) break;
-      const char = this.text[this.at];
-      if (char === undefined) return null;
-      if (char === '[') {
-        if (segments.length === 0)
-          this.fail('A variable cannot start with an opening bracket.', { start, end: this.at + 1 }, 'InvalidVariableNameError');
-        segments.push(this.bracket());
-        expectsKey = false;
-        continue;
-      }
-      if (char === '.') {
-        if (expectsKey)
-          this.fail(
-            segments.length ? 'A key is missing between two dots.' : 'A variable cannot start with a dot.',
-            { start, end: this.at + 1 },
-            'InvalidVariableNameError',
-          );
-        this.at++;
-        expectsKey = true;
-        continue;
-      }
-      const segment = this.plainSegment(close);
-      if (!segment) return null;
-      if (segment.length) segments.push(...segment);
-      expectsKey = false;
-    }
-    if (segments.length === 0)
-      this.fail('The variable name is empty.', { start: Math.max(0, start - 2), end: this.at }, 'InvalidVariableNameError');
-    if (expectsKey) this.fail('The variable name ends with a dot.', { start, end: this.at }, 'InvalidVariableNameError');
-    return segments;
-  }
-
-  private plainSegment(close: '}}' | ''): Segment[] | null {
-    const start = this.at;
-    const parts: (string | Node)[] = [];
-    let literal = '';
-    while (this.at < this.text.length) {
-      const char = this.text[this.at] as string;
-      if (char === '.' || char === '[') break;
-      if (close && this.startsWith(close)) break;
-      if (this.startsWith('{{')) {
-        const nested = this.tryPath();
-        if (!nested) return null;
-        if (literal) parts.push(literal);
-        literal = '';
-        parts.push(nested);
-        continue;
-      }
-      if (close && (char === '{' || char === '}')) return null;
-      literal += char;
-      this.at++;
-    }
-    const range = { start, end: this.at };
-    if (parts.length === 0) {
-      // Spaces at the end of the whole path are not part of the name.
-      const isEnd = close ? this.startsWith(close) : this.at >= this.text.length;
-      const key = isEnd ? literal.trimEnd() : literal;
-      if (key === '') return isEnd && literal ? [] : this.fail('A key is missing.', range, 'InvalidVariableNameError');
-      this.assertHarmless(key, start);
-      return [{ kind: 'fixed', key, range }];
-    }
-    if (literal.trim()) parts.push(literal);
-    return [{ kind: 'computed', parts, range }];
-  }
-
-  private bracket(): Segment {
-    const start = this.at++;
-    this.enter();
-    const quote = this.text[this.at];
-    if (quote === '"' || quote === "'") {
-      const end = this.text.indexOf(quote, this.at + 1);
-      if (end > 0 && this.text[end + 1] === ']') {
-        const key = this.text.slice(this.at + 1, end);
-        this.assertHarmless(key, this.at + 1);
-        this.at = end + 2;
-        this.depth--;
-        return { kind: 'fixed', key, range: { start, end: this.at } };
-      }
-    }
-    const parts: (string | Node)[] = [];
-    let literal = '';
-    let isArithmetic = false;
-    const contentStart = this.at;
-    for (;;) {
-      if (this.at >= this.text.length)
-        this.fail("This '[' has no closing ']'.", { start, end: this.text.length }, 'InvalidVariableNameError');
-      if (this.text[this.at] === ']') break;
-      if (this.startsWith('{{')) {
-        const nested = this.tryPath();
-        if (nested) {
-          if (literal) parts.push(literal);
-          literal = '';
-          parts.push(nested);
-          continue;
-        }
-      }
-      // `[{{i}} + 1]`: an operator between spaces, beside a variable, is computed; otherwise the text is the key.
-      if (
-        /[+\-*/%]/.test(this.text[this.at] as string) &&
-        isSpace(this.text.charCodeAt(this.at - 1)) &&
-        isSpace(this.text.charCodeAt(this.at + 1))
-      )
-        isArithmetic = true;
-      literal += this.text[this.at++];
-    }
-    const contentEnd = this.at;
-    this.at++;
-    this.depth--;
-    const range = { start, end: this.at };
-    if (parts.length === 0) {
-      if (literal === '') this.fail('A key is missing between the brackets.', range, 'InvalidVariableNameError');
-      this.assertHarmless(literal, contentStart);
-      return { kind: 'fixed', key: literal, range };
-    }
-    if (literal) parts.push(literal);
-    if (isArithmetic && parts.length > 1) {
-      const inner = new Parser(this.text.slice(0, contentEnd), this.limits, contentStart);
-      inner.depth = this.depth + 1;
-      const expression = inner.expression();
-      inner.skipSpace();
-      if (inner.at < contentEnd) this.fail('This key cannot be computed.', { start: inner.at, end: contentEnd });
-      return { kind: 'computed', parts: [expression], range };
-    }
-    return { kind: 'computed', parts, range };
   }
 }
