@@ -2,6 +2,7 @@
 import { inspect } from 'node:util';
 import type { BrokerOptions } from 'moleculer';
 import { identityMiddleware } from './mixins/auth/identity.middleware.ts';
+import { causesMiddleware } from './mixins/shared/causes.middleware.ts';
 import { SECOND } from './mixins/shared/clock.ts';
 import { type Config, loadConfig, useConfig } from './mixins/shared/config.ts';
 import { isFault } from './mixins/shared/errors.ts';
@@ -46,7 +47,7 @@ export function brokerOptions(config: Config): BrokerOptions {
     validator: true,
     metrics: { enabled: false },
     tracing: { enabled: false },
-    middlewares: [identityMiddleware(), ...(isCluster ? [watchNodesMiddleware()] : [])],
+    middlewares: [causesMiddleware(), identityMiddleware(), ...(isCluster ? [watchNodesMiddleware()] : [])],
     replOptions: { delimiter: 'prisme $', customCommands: consoleCommands() } as unknown as NonNullable<BrokerOptions['replOptions']>,
     created(broker) {
       useConfig(broker, config);

@@ -8,6 +8,8 @@ function translated(error: unknown, action?: string): unknown {
   if (name === 'RequestTimeoutError' || type === 'REQUEST_TIMEOUT') return fault('TimeoutError', { cause: error });
   if (name === 'RequestRejectedError' || name === 'ServiceNotAvailableError')
     return fault(action === 'runtime.webhook' ? 'RunLostError' : 'ServiceUnavailable', { cause: error });
+  // The transporter itself is away: nothing was sent.
+  if (name === 'BrokerDisconnectedError') return fault('ServiceUnavailable', { cause: error });
   if (name === 'ServiceNotFoundError' || name === 'QueueIsFullError') return fault('ServiceUnavailable', { cause: error });
   if (name === 'ValidationError' || type === 'VALIDATION_ERROR')
     return fault('RequestValidationError', { data: { problems: Array.isArray(data) ? data : [] }, cause: error });

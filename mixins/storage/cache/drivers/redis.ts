@@ -136,5 +136,5 @@ function toFault(error: Error, key: string): Error {
   if (isFault(error)) return error;
   if (/WRONGTYPE|not an integer/.test(error.message))
     return fault('BadParametersError', { message: `'${key}' holds something of another kind.`, data: { key }, cause: error });
-  return fault('UpstreamUnavailable', { message: `The cache does not answer: ${error.message}`, cause: error });
+  return fault('UpstreamUnavailable', { message: 'The cache does not answer.', cause: error });
 }

@@ -64,7 +64,7 @@ export async function elasticsearchDatalake(options: ElasticsearchOptions): Prom
       if (isFault(error)) throw error;
       if (error instanceof errors.ResponseError && error.statusCode === 400)
         throw fault('SearchError', { data: { reason: reasonOf(error.body) }, cause: error });
-      throw fault('ServiceUnavailable', { message: `The event history does not answer: ${(error as Error).message}`, cause: error });
+      throw fault('ServiceUnavailable', { message: 'The event history does not answer.', cause: error });
     }
   }
 

@@ -190,6 +190,6 @@ async function guard<T>(work: () => Promise<T>, collection?: Opened): Promise<T>
       const fields = collection?.uniques.find((group) => message.includes(indexName(group))) ?? ['id'];
       throw fault('AlreadyUsedError', { message: `Another record has the same ${fields.join(' and ')}.`, data: { fields } });
     }
-    throw fault('UpstreamUnavailable', { message: `The document store does not answer: ${message}`, cause: error });
+    throw fault('UpstreamUnavailable', { message: 'The document store does not answer.', cause: error });
   }
 }

@@ -371,7 +371,7 @@ function withFaults(files: FilesDriver): FilesDriver {
 function toFault(error: unknown): unknown {
   if (isFault(error) || !codeOf(error)) return error;
   return fault('UpstreamUnavailable', {
-    message: `The file store does not answer: ${(error as Error).message || codeOf(error)}`,
+    message: 'The file store does not answer.',
     cause: error,
   });
 }

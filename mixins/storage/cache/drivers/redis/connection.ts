@@ -17,7 +17,8 @@ const PING_MS = 2_000;
 const OPTIONS: RedisOptions = {
   lazyConnect: true,
   autoResendUnfulfilledCommands: false,
-  maxRetriesPerRequest: 5,
+  // A few seconds: a restart of the server passes unnoticed, an outage is told before callers lose patience.
+  maxRetriesPerRequest: 3,
   commandTimeout: COMMAND_TIMEOUT_MS,
   connectTimeout: 5_000,
   keepAlive: 10_000,
