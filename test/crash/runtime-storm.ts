@@ -150,6 +150,8 @@ export async function storm({
         await start();
       }
     })();
+    // Awaited at the end; until then a failure must not end the process without a word.
+    killing.catch(() => {});
     const looking = (async () => {
       for (;;) {
         for (const name of Object.keys((await ended()).ended ?? {})) if (!endedAt.has(name)) endedAt.set(name, Date.now());
@@ -157,6 +159,7 @@ export async function storm({
         await new Promise((done) => setTimeout(done, 100));
       }
     })();
+    looking.catch(() => {});
     for (let n = 0; n < runs; n++) {
       sentAt.push(Date.now());
       await bus.send('order.placed', { n }, { topic: EMIT_TOPIC, source: { workspaceId: id, correlationId: hexId() } });
