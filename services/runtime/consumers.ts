@@ -13,7 +13,7 @@ import type { Config } from '../../mixins/shared/config.ts';
 import { fault, isFault } from '../../mixins/shared/errors.ts';
 import { EMIT_TOPIC, type PrismeEvent } from '../../mixins/shared/event.ts';
 import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
-import type { Execution } from './execution.ts';
+import type { Execution, RunEnd } from './execution.ts';
 import { type Consideration, type createExplanations, failureOf } from './explanations.ts';
 import type { RunIdentity } from './interpreter/index.ts';
 import { keyPart } from './key-part.ts';
@@ -112,9 +112,18 @@ export async function startConsumers(options: ConsumersOptions): Promise<Subscri
         considered.push(entry);
         // What has a record belongs to the runtime: finished, going on, or to be continued by it.
         if (known[i]) return void Object.assign(entry, { decision: 'duplicate', reason: `the run is ${known[i]?.state}` });
-        const end = await execution.run(request, { loaded: workspace, isInteraction: isInteraction && i === 0 });
-        if (end.state === 'failed') Object.assign(entry, failureOf(end.error as Error));
-        if (end.state === 'cancelled') entry.decision = 'cancelled';
+        const run = new Promise<void>((resolve, reject) => {
+          const told = (end: RunEnd) => {
+            if (end.state === 'failed') Object.assign(entry, failureOf(end.error as Error));
+            if (end.state === 'cancelled') entry.decision = 'cancelled';
+          };
+          // The event is done with once the run has a record: holding it any longer would only let other nodes begin what is going on.
+          execution
+            .run(request, { loaded: workspace, isInteraction: isInteraction && i === 0, onOwned: resolve })
+            .then(told)
+            .then(resolve, reject);
+        });
+        await run;
       }),
     );
     const failure = outcomes.find((outcome) => outcome.status === 'rejected');

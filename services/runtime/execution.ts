@@ -31,6 +31,8 @@ export interface ActiveRun {
   request: RunRequest;
   /** Secret name of the call that waits for it: who knows it may end the run. */
   callId?: string;
+  /** See RunOptions. */
+  onOwned?: () => void;
   control: AbortController;
   startedAt: number;
   world?: RunWorld;
@@ -65,6 +67,8 @@ export interface RunOptions {
   held?: Held;
   /** The model in which its automation was found, when that is not simply the present one (a deleted workspace, an uninstalled app). */
   loaded?: LoadedWorkspace;
+  /** Told once the run has a record: from then on it comes back by itself, whatever happens to this node and to what started it. */
+  onOwned?: () => void;
   /** Nested inside another run: it does not wait for a turn, its parent holds one. */
   isNested?: boolean;
   /** Started by a person, a schedule or the platform, not by another automation. */
@@ -113,6 +117,7 @@ export function createExecution(options: ExecutionOptions) {
         const held = await store.create(newRecord(request, loaded, 'running'));
         if (!held) return leave(active, { state: 'elsewhere' });
         active.held = held;
+        active.onOwned?.();
       },
       async assertOwned() {
         if (Date.now() - lastBeatAt() < TRUST_MS) return;
@@ -250,6 +255,7 @@ export function createExecution(options: ExecutionOptions) {
       startedAt: Date.now(),
       ...(runOptions.held ? { held: runOptions.held } : {}),
       ...(runOptions.callId ? { callId: runOptions.callId } : {}),
+      ...(runOptions.onOwned ? { onOwned: runOptions.onOwned } : {}),
     };
     if (actives.has(request.id)) return { state: 'elsewhere' };
     actives.set(request.id, active);
