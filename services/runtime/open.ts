@@ -184,9 +184,11 @@ export async function openRuntime(host: Host, { compile, interpret }: Engine): P
 
     async accept(request) {
       const durable = { ...request, isDurable: true };
+      const ref = runRef(request.workspaceId, request.id);
+      // Should this node die after the record and before the last line, somebody looks a little later.
+      await store.due(ref, Date.now() + SECOND);
       const held = await store.create({ ...execution.newRecord(durable, undefined, 'accepted'), owner: undefined } as unknown as RunRecord);
       if (!held) return (await store.find(request.workspaceId, request.id))?.record as RunRecord;
-      const ref = runRef(request.workspaceId, request.id);
       await store.due(ref, Date.now());
       return held.record;
     },
@@ -221,13 +223,15 @@ export async function openRuntime(host: Host, { compile, interpret }: Engine): P
       await cache.delete(key);
       if (kept.length) await cache.append(key, kept, { ttlMs: 31 * 24 * 60 * MINUTE });
       const request = isChanged ? { ...held.record.request, again: (held.record.request.again ?? 0) + 1 } : held.record.request;
+      const ref = runRef(workspaceId, runId);
+      await store.due(ref, Date.now() + SECOND);
       const changed = await store.reopen(held, {
         request,
         error: undefined,
         durationMs: undefined,
       } as unknown as Partial<RunRecord>);
       if (!changed) throw fault('VersionConflict');
-      await store.due(runRef(workspaceId, runId), Date.now());
+      await store.due(ref, Date.now());
       return changed.record;
     },
 

@@ -139,18 +139,23 @@ export function createRunStore(cache: CacheDriver, now: () => number = Date.now)
 
     /** First record of a run, or `null` when there is one already. */
     async create(record: RunRecord): Promise<Held | null> {
-      const { workspaceId: ws, id } = record;
+      const { workspaceId: ws, id, owner } = record;
+      const ref = runRef(ws, id);
+      // First the sets by which it is found again: a node may die between any two of these writes.
+      if (owner) await cache.addMembers(nodeRunsKey(owner), [ref], { ttlMs: OPEN_MS });
       try {
         const version = await cache.set(recordKey(ws, id), record, { ifVersion: 0, ttlMs: OPEN_MS });
         await Promise.all([
           cache.addScored(openKey(ws), id, -Date.parse(record.startedAt)),
           cache.addMembers(correlationKey(ws, record.correlationId), [id], { ttlMs: OPEN_MS }),
-          ...(record.owner ? [cache.addMembers(nodeRunsKey(record.owner), [runRef(ws, id)], { ttlMs: OPEN_MS })] : []),
         ]);
         return { record, version };
       } catch (error) {
-        if (isFault(error, 'VersionConflict')) return null;
-        throw error;
+        if (!isFault(error, 'VersionConflict')) throw error;
+        // It may be this very node that has the run.
+        const present = await store.find(ws, id);
+        if (owner && present?.record.owner !== owner) await cache.removeMembers(nodeRunsKey(owner), [ref]);
+        return null;
       }
     },
 

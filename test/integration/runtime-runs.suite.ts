@@ -2,6 +2,7 @@
 import { createServer, type Server } from 'node:http';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { EMIT_TOPIC } from '../../mixins/shared/event.ts';
+import { createRunStore } from '../../services/runtime/runs.ts';
 import { eventually } from '../support/eventually.ts';
 import { type Automation, type RuntimeNode, type Stores, startNode, testStores, WORKSPACE } from '../support/runtime-node.ts';
 
@@ -164,6 +165,42 @@ export function runsSuite(title: string, openStores: () => Promise<{ stores: Sto
       expect(await global(b)).toMatchObject({ [`orders of ${start}`]: 1, [`answers of ${start}`]: [{ n: 2 }] });
       expect(new Set(keysSeen).size).toBe(1);
       expect(stages).toEqual(['counted', 'counted']);
+    });
+
+    it('a run whose node dies between any two writes of its beginning is found again', async () => {
+      const a = await node({ begin: { run: async (ask) => void (await ask(increment('begun'))) } }, 'a');
+      const request = (n: number) => ({
+        id: `w-begun-${n}`,
+        workspaceId: WORKSPACE,
+        automation: 'begin',
+        payload: {},
+        trigger: { type: 'endpoint' as const, value: 'begin' },
+        identity: {},
+        run: { correlationId: `begun-${n}`, depth: 0 },
+        acceptedAt: Date.now(),
+        isDurable: true,
+      });
+      // A node of which nothing is left but what it wrote before it died after each write.
+      for (let writes = 1; writes <= 4; writes++) {
+        let left = writes;
+        const dying = new Proxy(a.cache, {
+          get: (target, key) => {
+            const method = Reflect.get(target, key) as (...args: unknown[]) => unknown;
+            return (...args: unknown[]) => (left-- > 0 ? method.apply(target, args) : new Promise(() => {}));
+          },
+        });
+        await a.cache.addMembers('runs:nodes', ['dead']);
+        const record = { ...a.runtime.execution.newRecord(request(writes), undefined, 'running'), owner: 'dead' };
+        void createRunStore(dying).create(record);
+        await eventually(() => left <= 0);
+      }
+      const kept = (await Promise.all([1, 2, 3, 4].map((n) => a.runtime.store.find(WORKSPACE, `w-begun-${n}`)))).filter(Boolean).length;
+
+      await eventually(async () => expect((await global(a)).begun).toBe(kept), { timeoutMs: 20_000 });
+
+      expect(kept).toBeGreaterThanOrEqual(3);
+      for (const n of [2, 3, 4])
+        await eventually(async () => expect((await a.runtime.store.find(WORKSPACE, `w-begun-${n}`))?.record.state).toBe('done'));
     });
 
     it('a waiting run leaves memory and is woken on the node that meets the event', async () => {
