@@ -21,11 +21,16 @@ export interface RecoveryOptions {
 
 const LOOK_MS = 250;
 const PARALLEL = 64;
+/** A dead node stays on the list this long. */
+const FORGET_MS = 60 * SECOND;
+/** When a node was first found dead. */
+const foundKey = (owner: string) => `runs:found-dead:${owner}`;
 const lifeLease = (owner: string) => `runs:alive:${owner}`;
 
 export function createRecovery({ cache, store, execution, owner, onBeat, log, aliveMs = 3 * SECOND }: RecoveryOptions) {
   const timers: NodeJS.Timeout[] = [];
   let isStopped = false;
+  let wasTakenForDead = false;
   const working = new Set<Promise<unknown>>();
 
   const every = (ms: number, work: () => Promise<void>, name: string) => {
@@ -47,7 +52,12 @@ export function createRecovery({ cache, store, execution, owner, onBeat, log, al
 
   async function beat(): Promise<void> {
     const at = Date.now();
-    if (await cache.lease(lifeLease(owner), owner, aliveMs)) onBeat(at);
+    // Whoever was silent for a while may have been taken for dead, and off the list.
+    await cache.addMembers(NODES_KEY, [owner]);
+    const isAlive = await cache.lease(lifeLease(owner), owner, aliveMs);
+    if (isAlive) onBeat(at);
+    if (isAlive && wasTakenForDead) await cache.delete(foundKey(owner));
+    wasTakenForDead = !isAlive;
   }
 
   const resume = (ref: string, isRecovery: boolean) => {
@@ -76,22 +86,25 @@ export function createRecovery({ cache, store, execution, owner, onBeat, log, al
     }
   }
 
-  /** Forgets the dead node once each of its runs has another owner or none. */
+  /**
+   * Forgets what of a dead node has another owner or none, and in the end the node. One that was only slow goes on taking runs until it notices,
+   * so for a while it stays on the list, and so do runs it has announced and not yet written down.
+   */
   async function settleClaims(refs: string[], node: string): Promise<void> {
+    const found = (await cache.get<number>(foundKey(node)))?.value;
+    if (found === undefined) await cache.set(foundKey(node), Date.now(), { ttlMs: 60 * FORGET_MS });
+    const isForgotten = found !== undefined && Date.now() - found > FORGET_MS;
     const moved: string[] = [];
     for (const ref of refs) {
       const [workspaceId, id] = parseRef(ref);
       const held = await store.find(workspaceId, id);
-      if (!held || held.record.owner !== node) moved.push(ref);
+      if (held ? held.record.owner !== node : isForgotten) moved.push(ref);
     }
     if (moved.length) await cache.removeMembers(nodeRunsKey(node), moved);
-    if (moved.length === refs.length) {
-      await cache.removeMembers(NODES_KEY, [node]);
-      await cache.releaseLease(lifeLease(node), owner);
-    } else {
-      // The rest at the next look: the lease runs out or is prolonged by this node.
-      await cache.lease(lifeLease(node), owner, LOOK_MS);
-    }
+    if (isForgotten && moved.length === refs.length) await cache.removeMembers(NODES_KEY, [node]);
+    if (moved.length === refs.length) await cache.releaseLease(lifeLease(node), owner);
+    // The rest at the next look: the lease runs out or is prolonged by this node.
+    else await cache.lease(lifeLease(node), owner, LOOK_MS);
   }
 
   /** Runs whose time has come: woken, timed out, accepted or handed back. */
