@@ -19,6 +19,11 @@ interface Started {
   end(signal?: NodeJS.Signals): Promise<number | string | null>;
 }
 
+/** What a stranger's shell has: the way to the network, and nothing of this run. */
+const OWN =
+  /^(PATH|HOME|LANG|TMPDIR|NODE_EXTRA_CA_CERTS|SSL_CERT_\w+|(https?|no|all)_proxy|npm_config_(registry|cafile|cache|userconfig))$/i;
+const shell = Object.fromEntries(Object.entries(process.env).filter(([name]) => OWN.test(name)));
+
 function start(folder: string, env: Record<string, string>, args: string[] = []): Started {
   const output: string[] = [];
   // A process group of its own: a terminal's Ctrl-C reaches npm, the launcher and the node together, and so does ours.
@@ -26,7 +31,7 @@ function start(folder: string, env: Record<string, string>, args: string[] = [])
     cwd: folder,
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { PATH: process.env.PATH, HOME: process.env.HOME, npm_config_update_notifier: 'false', ...env } as NodeJS.ProcessEnv,
+    env: { ...shell, npm_config_update_notifier: 'false', ...env } as NodeJS.ProcessEnv,
   });
   for (const stream of [child.stdout, child.stderr]) stream?.on('data', (chunk) => output.push(String(chunk)));
   return {
@@ -41,15 +46,17 @@ function start(folder: string, env: Record<string, string>, args: string[] = [])
   };
 }
 
+/** The first start installs: how long that takes is up to the network. One that ended is not waited for. */
 const ready = (started: Started, port: number) =>
-  eventually(
-    async () => {
-      if (started.child.exitCode !== null) throw new Error(`npm start ended:\n${started.text()}`);
-      return /curl .*webhooks/.test(started.text()) && (await fetch(`http://127.0.0.1:${port}/sys/healthcheck`)).ok;
-    },
-    // The first start installs: how long that takes is up to the network.
-    { timeoutMs: 480_000, everyMs: 200 },
-  );
+  Promise.race([
+    eventually(async () => /curl .*webhooks/.test(started.text()) && (await fetch(`http://127.0.0.1:${port}/sys/healthcheck`)).ok, {
+      timeoutMs: 480_000,
+      everyMs: 200,
+    }),
+    new Promise<never>((_, reject) => {
+      started.child.once('exit', () => reject(new Error(`npm start ended:\n${started.text()}`)));
+    }),
+  ]);
 
 describe('npm start on a clean clone', () => {
   const folder = mkdtempSync(join(tmpdir(), 'prisme-clone-'));
