@@ -22,7 +22,7 @@ import type { Identity, IdentityClaims } from './identity.ts';
 export const MAX_TTL_MS = MINUTE;
 /** Clocks of nodes may differ by this much. */
 const SKEW_MS = 5 * SECOND;
-const KINDS = new Set(['user', 'anonymous', 'none', 'system', 'delegated']);
+const KINDS = new Set(['user', 'anonymous', 'none', 'service', 'system', 'delegated']);
 
 export interface NodeIdentityKeys extends IdentityKeys {
   /** Whether this very object was signed or verified here. */

@@ -12,6 +12,8 @@ export type IdentityKind =
   | 'anonymous'
   /** Nobody: no credential was given. */
   | 'none'
+  /** A service account or a key of an organisation: what its role there allows, and what is shared with it; nothing an account has. */
+  | 'service'
   /** A service for itself (bus consumers, schedules). */
   | 'system'
   /** A run calling the platform: rights of its workspace only, never super admin. */
@@ -30,9 +32,11 @@ export interface IdentityClaims {
   authData?: JsonObject;
   /** SHA-256 (hex) of the API key of the request. */
   apiKeyHash?: string;
+  /** Of `service`: the one organisation it belongs to, and what it may do there. */
+  org?: { slug: string; permissions: readonly string[]; scopes: readonly string[] };
   mfa?: boolean;
   /** How the caller proved himself: routes that manage credentials refuse `accessToken`. */
-  via?: 'jwt' | 'cookie' | 'accessToken' | 'apiKey' | 'socket';
+  via?: 'jwt' | 'cookie' | 'accessToken' | 'apiKey' | 'socket' | 'serviceAccount' | 'orgKey';
   /** Workspace on whose behalf a delegated call is made. */
   sourceWorkspaceId?: string;
   /** Workspace proven by an `auth: { workspace: true }` token. */

@@ -17,6 +17,7 @@ export const SYSTEM_CALLS: Readonly<Record<string, string[]>> = {
     'workspaces.ids',
     'apps.model',
     'tokens.mint',
+    'orgs.context',
     'events.topics.join',
     'runtime.explainLocal',
     'runtime.runs.local',

@@ -96,6 +96,18 @@ export const SETTINGS = {
     about: 'Password of the first super admin. None: a one-time sign-in link is printed.',
   },
   superAdminEmails: { env: 'SUPER_ADMIN_EMAILS', kind: 'list', default: [], about: 'Further super admins.' },
+  saTokenMaxTtlS: {
+    env: 'SA_TOKEN_MAX_TTL',
+    kind: 'number',
+    default: 86_400,
+    about: 'Longest life of a token of a service account, seconds.',
+  },
+  orgCreation: {
+    env: 'ORG_CREATION',
+    kind: 'text',
+    default: 'superadmins',
+    about: 'Who makes organisations: superadmins, or users (every account).',
+  },
   identityKeys: {
     env: 'IDENTITY_KEYS',
     kind: 'text',

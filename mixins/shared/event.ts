@@ -8,7 +8,8 @@ export const EMIT_TOPIC = 'topic:runtime:emit';
 export const isNative = ({ source }: Pick<PrismeEvent, 'source'>): boolean =>
   source.serviceTopic !== undefined && source.serviceTopic !== EMIT_TOPIC;
 
-const NATIVE_NAMES = /^(?:(?:workspaces|runtime|gateway|apikeys|bus)\..|apps\.(?:published|deleted)$|events\.(?:userTopics\.|cleaned$))/;
+const NATIVE_NAMES =
+  /^(?:(?:workspaces|runtime|gateway|organizations|access-manager|apikeys|bus)\..|apps\.(?:published|deleted)$|events\.(?:userTopics\.|cleaned$))/;
 
 /** Names the platform keeps for what it tells itself: automations that listen to them trust what they say. */
 export const isNativeName = (type: string): boolean => NATIVE_NAMES.test(type);

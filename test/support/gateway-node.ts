@@ -49,7 +49,11 @@ export interface Gateways {
   stop(): Promise<void>;
 }
 
-const IDENTITY = readdirSync(new URL('../../services/gateway/identity/', import.meta.url)).filter((name) => name.endsWith('.service.ts'));
+const ROOMS = ['identity', 'organisations'].flatMap((room) =>
+  readdirSync(new URL(`../../services/gateway/${room}/`, import.meta.url))
+    .filter((name) => name.endsWith('.service.ts'))
+    .map((name) => `${room}/${name}`),
+);
 
 export async function startGateways(
   { count = 1, services = [] as ServiceSchema<object, any>[], dataDir = mkdtempSync(join(tmpdir(), 'prisme-gateway-')) } = {},
@@ -78,7 +82,7 @@ export async function startGateways(
       },
     );
     const broker = new ServiceBroker({ ...brokerOptions(config), logger: process.env.TEST_LOG ? { type: 'Console' } : false } as never);
-    for (const name of IDENTITY) broker.createService((await import(`../../services/gateway/identity/${name}`)).default);
+    for (const name of ROOMS) broker.createService((await import(`../../services/gateway/${name}`)).default);
     for (const service of services) broker.createService({ ...service });
     if (n === 0)
       broker.createService({

@@ -9,6 +9,7 @@ import type { ServiceSchema } from 'moleculer';
 import { fault, isFault } from '../../../mixins/shared/errors.ts';
 import { hexId } from '../../../mixins/shared/ids.ts';
 import { isPlainObject, type JsonObject } from '../../../mixins/shared/json.ts';
+import { MEMBERS } from '../organisations/rows.ts';
 import { type Call, core, type Self } from './core.mixin.ts';
 import { emailOf, fieldsOf } from './fields.ts';
 import { makeOneTime, useOneTime } from './one-time.ts';
@@ -37,6 +38,7 @@ async function endAccess(self: Self, userId: string): Promise<void> {
   await self.core.sessions.endAll(userId);
   await self.documents.removeMany(ACCESS_TOKENS.name, { userId });
   await self.documents.removeMany(ONE_TIME_TOKENS.name, { userId });
+  await self.documents.removeMany(MEMBERS.name, { userId });
   self.revoked({ userId });
 }
 

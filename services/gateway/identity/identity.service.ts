@@ -10,6 +10,10 @@ import { fault, isFault } from '../../../mixins/shared/errors.ts';
 import { hexId, secretToken } from '../../../mixins/shared/ids.ts';
 import type { JsonObject } from '../../../mixins/shared/json.ts';
 import type { Credentials, Resolved } from '../contract.ts';
+import { shownStanding } from '../organisations/choosing.ts';
+import { isOrganisationKey } from '../organisations/credentials.ts';
+import { joinByRules } from '../organisations/joining.ts';
+import { standingOf } from '../organisations/membership.ts';
 import { type Call, core, type Self } from './core.mixin.ts';
 import { emailOf, fieldsOf } from './fields.ts';
 import { hashPassword } from './passwords.ts';
@@ -59,8 +63,9 @@ const identity: ServiceSchema<object, any> = {
       async handler(this: Self, ctx: Call<Credentials>): Promise<Resolved> {
         const { apiKey, ip, correlationId = hexId() } = ctx.params;
         const known = await this.core.resolver.resolve(ctx.params);
-        const more = { ...(apiKey ? { apiKeyHash: sha256(apiKey) } : {}), ...(ip ? { ip } : {}) };
-        if (!known) return { claims: { kind: 'none', correlationId, ...(apiKey ? { via: 'apiKey' as const } : {}), ...more } };
+        const isKey = apiKey !== undefined && !isOrganisationKey(apiKey);
+        const more = { ...(isKey ? { apiKeyHash: sha256(apiKey) } : {}), ...(ip ? { ip } : {}) };
+        if (!known) return { claims: { kind: 'none', correlationId, ...(isKey ? { via: 'apiKey' as const } : {}), ...more } };
         if (known.needsMfa) throw fault('MissingMFA');
         // Who asks here is a socket: it reads and sends events for as long as it lives.
         for (const scope of ['events:read', 'events:write'])
@@ -126,8 +131,13 @@ const identity: ServiceSchema<object, any> = {
         const session = sessionId && !sessionId.startsWith('at:') ? await this.core.sessions.find(sessionId) : null;
         if (session)
           ctx.meta.$responseHeaders = { ...ctx.meta.$responseHeaders, 'x-prismeai-csrf-token': session.csrf, 'cache-control': 'no-store' };
+        await joinByRules(this, ctx, user);
+        const standing = await standingOf(this.documents, user.id, session?.orgSlug, kind === 'anonymous');
         return {
           ...shownUser(user, { forSuperAdmin: isSuperAdmin(user, this.core.config) }),
+          ...shownStanding(standing),
+          createdAt: user.createdAt,
+          updatedAt: user.updatedAt,
           sessionId,
           ...(session ? { expires: new Date(session.expiresAt).toISOString() } : {}),
         };

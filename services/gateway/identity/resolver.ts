@@ -12,6 +12,7 @@ import type { Config } from '../../../mixins/shared/config.ts';
 import { fault, isFault } from '../../../mixins/shared/errors.ts';
 import type { Documents } from '../../../mixins/storage/documents/documents.mixin.ts';
 import type { Credentials, Resolved } from '../contract.ts';
+import { byOrganisationKey, byServiceAccount, isOrganisationKey } from '../organisations/credentials.ts';
 import { ACCESS_TOKENS, type AccessTokenRow, USERS, type UserRow } from './rows.ts';
 import type { Session, Sessions } from './sessions.ts';
 import type { TokenClaims, Tokens } from './tokens.ts';
@@ -140,6 +141,7 @@ export function createResolver({
 
   async function byJwt(token: string, via: 'cookie' | 'jwt'): Promise<Known> {
     const claims = tokens.verify(token);
+    if (claims.kind === 'serviceAccount') return byServiceAccount(documents, claims);
     if (claims.kind) return byRunToken(claims);
     if (!claims.prismeaiSessionId) throw refuse('This token belongs to no session.');
     const session: Session | null = await sessions.find(claims.prismeaiSessionId);
@@ -158,18 +160,25 @@ export function createResolver({
   }
 
   return {
-    async resolve({ authorization, cookieToken, legacyToken, ip }) {
+    async resolve({ authorization, cookieToken, legacyToken, apiKey, ip }) {
       const bearer = bearerOf(authorization);
       const access = bearer?.startsWith('at:') ? bearer : legacyToken?.startsWith('at:') ? legacyToken : undefined;
-      const token = access ?? cookieToken ?? bearer;
+      // Beside a person's own credential a key of an organisation gives nothing: nobody gains rights by adding one.
+      const orgKey = isOrganisationKey(apiKey) ? apiKey : undefined;
+      const token = access ?? cookieToken ?? bearer ?? orgKey;
       if (!token) return null;
-      const via = access ? 'accessToken' : cookieToken ? 'cookie' : 'jwt';
+      const via = access ? 'accessToken' : cookieToken ? 'cookie' : bearer ? 'jwt' : 'orgKey';
       const key = sha256(`${via}|${token}`);
       const remembered = known.get(key);
       if (remembered && remembered.expiresAt > Date.now()) return remembered;
       try {
         const before = epoch;
-        const found = access ? await byAccessToken(access, ip) : await byJwt(token, via as 'cookie' | 'jwt');
+        const found =
+          via === 'orgKey'
+            ? await byOrganisationKey(documents, token)
+            : access
+              ? await byAccessToken(access, ip)
+              : await byJwt(token, via as 'cookie' | 'jwt');
         // What was read before a revocation is not remembered after it.
         if (before === epoch) known.set(key, found);
         return found;

@@ -1,6 +1,7 @@
 /** rows — the records of the identity services in the document store, and what of them anybody may see. */
 import type { JsonObject } from '../../../mixins/shared/json.ts';
 import type { Collection, Stored } from '../../../mixins/storage/documents/contract.ts';
+import { ORGANISATION_COLLECTIONS } from '../organisations/rows.ts';
 
 export interface UserRow extends Stored {
   /** Lower case; absent for anonymous users. */
@@ -28,6 +29,8 @@ export interface UserRow extends Stored {
   meta?: JsonObject;
   groups?: string[];
   platformRole?: string;
+  /** Organisation → version of its rules of joining this person was judged by last. */
+  joinRulesSeen?: Record<string, number>;
   /** Sessions and tokens issued before this moment (ms) are not valid any more. */
   validFrom?: number;
   createdAt: string;
@@ -87,7 +90,7 @@ export const TOKEN_KEYS: Collection = { name: 'tokenKeys', uniques: ['previous']
 export const ONE_TIME_TOKENS: Collection = { name: 'oneTimeTokens', indexes: ['userId'], expiresAt: 'expiresAt' };
 export const OIDC_CLIENTS: Collection = { name: 'oidcClients' };
 export const GATEWAY_SECRETS: Collection = { name: 'gatewaySecrets' };
-export const COLLECTIONS = [USERS, ACCESS_TOKENS, TOKEN_KEYS, ONE_TIME_TOKENS, OIDC_CLIENTS, GATEWAY_SECRETS];
+export const COLLECTIONS = [USERS, ACCESS_TOKENS, TOKEN_KEYS, ONE_TIME_TOKENS, OIDC_CLIENTS, GATEWAY_SECRETS, ...ORGANISATION_COLLECTIONS];
 
 const authDataOf = ({ id, email, authData }: UserRow): JsonObject =>
   authData && Object.keys(authData).length > 0 ? authData : email ? { prismeai: { id, email } } : { anonymous: { id } };

@@ -13,6 +13,8 @@ export const SCOPES = [
   'pages:read',
   'files:read',
   'files:write',
+  'orgs:read',
+  'orgs:write',
 ] as const;
 export type Scope = (typeof SCOPES)[number];
 
@@ -20,7 +22,17 @@ export const isScope = (value: unknown): value is Scope => (SCOPES as readonly u
 
 /** Services of the identity room: who one is may be read with any credential, nothing may be changed with a limited one. */
 const CREDENTIALS = new Set(['identity', 'accounts', 'users', 'mfa', 'accessTokens', 'tokens', 'providers', 'contacts', 'photos']);
-const FREE = new Set(['identity.me', 'identity.logout', 'mfa.prove', 'photos.get', 'tokens.jwks']);
+const FREE = new Set([
+  'identity.me',
+  'identity.logout',
+  'mfa.prove',
+  'photos.get',
+  'tokens.jwks',
+  'orgApiKeys.validate',
+  'serviceAccounts.token',
+]);
+const ORGANISATIONS = new Set(['orgs', 'orgMembers', 'orgRoles', 'orgGroups', 'orgInvites', 'orgPrivileges']);
+const ORGANISATION_CREDENTIALS = new Set(['orgApiKeys', 'serviceAccounts']);
 /** Searches are posted, but read. */
 const READS = new Set(['events.search', 'events.searchAll', 'workspaces.exportMany', 'archives.exportMany', 'archives.export']);
 
@@ -29,6 +41,8 @@ export function scopeOf(action: string, method: string): Scope | null | undefine
   if (FREE.has(action)) return null;
   const [service = ''] = action.split('.');
   if (CREDENTIALS.has(service)) return undefined;
+  if (ORGANISATION_CREDENTIALS.has(service)) return method === 'GET' ? 'orgs:read' : undefined;
+  if (ORGANISATIONS.has(service)) return method === 'GET' ? 'orgs:read' : 'orgs:write';
   if (action === 'runtime.webhook' || action === 'runtime.test') return 'webhooks';
   const isRead = method === 'GET' || method === 'HEAD' || READS.has(action);
   if (service === 'events' || service === 'bus') return isRead ? 'events:read' : 'events:write';

@@ -17,6 +17,8 @@ export interface Session {
   createdAt: number;
   expiresAt: number;
   ip?: string;
+  /** The organisation its user chose to act in. */
+  orgSlug?: string;
 }
 
 const keyOf = (id: string) => `session:{${id}}`;
@@ -25,7 +27,7 @@ const indexOf = (userId: string) => `sessions:{${userId}}`;
 /** @param longestS the longest life a session may have: the list of a user's sessions outlives all of them, also when a short one comes last */
 export function createSessions(cache: CacheDriver, longestS: number, now: Clock = Date.now) {
   return {
-    async start(userId: string, ttlS: number, more: Partial<Pick<Session, 'id' | 'mfa' | 'ip'>> = {}): Promise<Session> {
+    async start(userId: string, ttlS: number, more: Partial<Pick<Session, 'id' | 'mfa' | 'ip' | 'orgSlug'>> = {}): Promise<Session> {
       const createdAt = now();
       const session: Session = { id: uuid(), userId, csrf: secretToken(24), createdAt, expiresAt: createdAt + ttlS * SECOND, ...more };
       const ttlMs = ttlS * SECOND;
@@ -46,6 +48,9 @@ export function createSessions(cache: CacheDriver, longestS: number, now: Clock 
     },
     async provedSecondFactor(session: Session): Promise<void> {
       await cache.apply(keyOf(session.id), [{ path: ['mfa'], type: 'replace', value: true }]);
+    },
+    async choose(session: Session, orgSlug: string): Promise<void> {
+      await cache.apply(keyOf(session.id), [{ path: ['orgSlug'], type: 'replace', value: orgSlug }]);
     },
     async end(session: Pick<Session, 'id' | 'userId'>): Promise<void> {
       await cache.delete(keyOf(session.id));

@@ -9,8 +9,10 @@ export interface TokenClaims {
   iat: number;
   exp: number;
   prismeaiSessionId?: string;
-  /** Tokens of runs. */
-  kind?: 'delegated' | 'workspace';
+  /** Tokens of runs, and of service accounts. */
+  kind?: 'delegated' | 'workspace' | 'serviceAccount';
+  /** Of the secret a service account got this token for. */
+  generation?: string;
   workspaceId?: string;
   sessionId?: string;
   correlationId?: string;

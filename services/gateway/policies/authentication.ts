@@ -7,6 +7,7 @@ import type { Credentials } from '../contract.ts';
 import type { Self } from '../identity/core.mixin.ts';
 import { isAccessToken, type Known, sha256 } from '../identity/resolver.ts';
 import { assertScope } from '../identity/scopes.ts';
+import { isOrganisationKey } from '../organisations/credentials.ts';
 import type { Route } from '../routes/route.ts';
 import { cookieOf } from '../sockets/handshake.ts';
 
@@ -52,10 +53,12 @@ export async function authenticate(self: Self, guard: Guard, method: string, cre
     known = null;
   }
   if (auth !== 'optional') {
-    if (!known && !(auth === 'apiKey' && credentials.apiKey))
+    if (!known && !(auth === 'apiKey' && credentials.apiKey && !isOrganisationKey(credentials.apiKey)))
       throw fault('AuthenticationError', { message: 'No authentication token found' });
     if (known?.needsMfa && !isOpenTo(known)) throw fault('MissingMFA');
   }
+  if (sessionOnly && known?.claims.kind === 'service')
+    throw fault('AuthenticationError', { message: 'This route is for people: it cannot be called by a service account or a key.' });
   if (sessionOnly && known?.claims.via === 'accessToken')
     throw fault('AuthenticationError', { message: 'This route cannot be called with an access token.' });
   if (known && action) assertScope(known.scopes, action, method);
@@ -64,7 +67,8 @@ export async function authenticate(self: Self, guard: Guard, method: string, cre
 
 /** What was found out, signed for the services behind. */
 export function identityOf(self: Self, known: Known | null, { apiKey, ip }: Credentials, correlationId: string): Identity {
-  const more = { ...(apiKey ? { apiKeyHash: sha256(apiKey) } : {}), ...(ip ? { ip } : {}) };
-  const claims = known ? known.claims : { kind: 'none' as const, ...(apiKey ? { via: 'apiKey' as const } : {}) };
+  const more = { ...(apiKey && !isOrganisationKey(apiKey) ? { apiKeyHash: sha256(apiKey) } : {}), ...(ip ? { ip } : {}) };
+  const isKey = apiKey !== undefined && !isOrganisationKey(apiKey);
+  const claims = known ? known.claims : { kind: 'none' as const, ...(isKey ? { via: 'apiKey' as const } : {}) };
   return identityKeysOf(self.broker).sign({ correlationId, ...claims, ...more });
 }

@@ -122,8 +122,11 @@ describe('a scope', () => {
       const scope = scopeOf(action, method);
       if (/^(accounts|users|accessTokens|contacts)\./.test(action) || ['identity.login', 'mfa.set', 'tokens.rotate'].includes(action))
         expect([action, scope]).toEqual([action, undefined]);
-      else if (scope !== null && scope !== undefined) expect(scope).toMatch(/^(workspaces|events|files|pages):(read|write)$|^webhooks$/);
+      else if (scope !== null && scope !== undefined)
+        expect(scope).toMatch(/^(workspaces|events|files|pages|orgs):(read|write)$|^webhooks$/);
     }
+    for (const action of ['orgApiKeys.create', 'orgApiKeys.rotate', 'serviceAccounts.rotate'])
+      expect([action, scopeOf(action, 'POST')]).toEqual([action, undefined]);
     expect(scopeOf('events.search', 'POST')).toBe('events:read');
     expect(scopeOf('workspaces.remove', 'DELETE')).toBe('workspaces:write');
   });

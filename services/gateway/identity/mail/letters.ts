@@ -1,6 +1,12 @@
 /** letters — what the platform writes to people, in their language, as text and as HTML. Names and links come from outside: all is escaped. */
 
-export type LetterKind = 'validateAccount' | 'forgotPassword' | 'alreadyRegistered' | 'deleteAccount' | 'accountDeleted';
+export type LetterKind =
+  | 'validateAccount'
+  | 'forgotPassword'
+  | 'alreadyRegistered'
+  | 'deleteAccount'
+  | 'accountDeleted'
+  | 'organisationInvite';
 
 export interface Letter {
   kind: LetterKind;
@@ -88,6 +94,12 @@ const WORDS: Record<LetterKind, Record<Language, Words>> = {
     fr: { subject: 'Votre compte a été supprimé', body: "Votre compte et ses jetons d'accès ont été supprimés." },
     es: { subject: 'Su cuenta ha sido eliminada', body: 'Su cuenta y sus tokens de acceso han sido eliminados.' },
   },
+  // Without the name of the organisation: whoever sends it chooses that, and this letter must not carry his words.
+  organisationInvite: {
+    en: { subject: 'You are invited', body: 'You are invited to join an organisation.', action: 'See the invitation' },
+    fr: { subject: 'Vous êtes invité', body: 'Vous êtes invité à rejoindre une organisation.', action: "Voir l'invitation" },
+    es: { subject: 'Tiene una invitación', body: 'Se le invita a unirse a una organización.', action: 'Ver la invitación' },
+  },
 };
 
 const ESCAPES: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
@@ -104,7 +116,7 @@ export function write({ kind, name, link }: Letter, wanted?: string): { subject:
   const language = languageOf(wanted);
   const { subject, body, action } = WORDS[kind][language];
   const greeting = GREETING[language](plain(name));
-  const note = link && kind !== 'alreadyRegistered' ? HOUR_NOTE[language] : undefined;
+  const note = link && kind !== 'alreadyRegistered' && kind !== 'organisationInvite' ? HOUR_NOTE[language] : undefined;
   const text = [greeting, body, link && `${action}: ${link}`, note].filter(Boolean).join('\n\n');
   const html = [
     `<p>${escaped(greeting)}</p>`,
