@@ -18,6 +18,7 @@ export const SYSTEM_CALLS: Readonly<Record<string, string[]>> = {
     'apps.model',
     'tokens.mint',
     'orgs.context',
+    'orgPrivileges.perform',
     'events.topics.join',
     'runtime.explainLocal',
     'runtime.runs.local',

@@ -102,6 +102,12 @@ export const SETTINGS = {
     default: 86_400,
     about: 'Longest life of a token of a service account, seconds.',
   },
+  privilegedWorkspaces: {
+    env: 'PRIVILEGED_WORKSPACES',
+    kind: 'text',
+    about:
+      'JSON: workspace slug → { serviceAccounts: { defaultRoleSlug, allowedRoleSlugs }, apiKeys: { allowedPermissions, allowedScopes } }, what its runs may make in every organisation.',
+  },
   orgCreation: {
     env: 'ORG_CREATION',
     kind: 'text',

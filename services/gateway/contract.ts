@@ -5,6 +5,7 @@
  * `users.*`, `contacts.search`, `accessTokens.*`. For services: the ones below.
  */
 import type { IdentityClaims } from '../../mixins/auth/identity.ts';
+import type { JsonObject } from '../../mixins/shared/json.ts';
 
 /** Credentials of a request or socket handshake, in any combination. */
 export interface Credentials {
@@ -44,4 +45,15 @@ export interface UserProfile {
   firstName?: string;
   lastName?: string;
   photo?: string;
+}
+
+/** `orgs.context` { userId, sessionId? } (public, identity: system): what somebody is in the organisation he acts in. */
+export interface OrganisationContext {
+  /** `session.org` */
+  org?: JsonObject;
+  orgSlugs: string[];
+  /** `run.permissions` */
+  permissions: JsonObject;
+  permissionList: string[];
+  scopes: string[];
 }

@@ -5,6 +5,7 @@ import type { BusMethods } from '../../mixins/bus/contract.ts';
 import { MINUTE, SECOND } from '../../mixins/shared/clock.ts';
 import { type Config, configOf } from '../../mixins/shared/config.ts';
 import { fault, isFault } from '../../mixins/shared/errors.ts';
+import { isNative } from '../../mixins/shared/event.ts';
 import { createGuard } from '../../mixins/shared/guard.ts';
 import { ulid } from '../../mixins/shared/ids.ts';
 import { type KeyRing, openKeyRing } from '../../mixins/shared/keyring.ts';
@@ -18,8 +19,10 @@ import type { CompiledWorkspace, RunAutomation, RunIdentity, WorkspaceSource } f
 import { type JournalEntry, type JournalHead, journalKey } from './journal.ts';
 import { createThrottle, createTurns } from './limits.ts';
 import { createModels, type Models } from './models.ts';
+import { removeBindingsOf } from './modules/access-bindings.ts';
 import { createModules } from './modules/index.ts';
 import { createNativeEvents } from './native-events.ts';
+import { createOrganisations, type Organisations } from './organisations.ts';
 import { createPlatform } from './platform.ts';
 import { createRecovery } from './recovery.ts';
 import { createRunStore, FINAL_STATES, type RunRecord, type RunRequest, type RunStore, runRef } from './runs.ts';
@@ -48,6 +51,7 @@ export interface Runtime {
   config: Config;
   models: Models;
   sessions: Sessions;
+  organisations: Organisations;
   store: RunStore;
   execution: Execution;
   waits: Waits;
@@ -103,8 +107,21 @@ export async function openRuntime(host: Host, { compile, interpret }: Engine): P
   const guard = createGuard(config);
   const throttle = createThrottle(cache, config);
   const store = createRunStore(cache);
-  const modules = createModules({ cache, documents, bus, keys, auth: host });
-  const platform = createPlatform({ broker, auth: host, bus, cache, sessions, models, modules });
+  const organisations = createOrganisations({
+    ask: (params, correlationId) => broker.call('orgs.context', params, { meta: host.systemMeta(correlationId) } as never),
+    log,
+  });
+  const modules = createModules({
+    cache,
+    documents,
+    bus,
+    keys,
+    auth: host,
+    organisations,
+    slugOf: async (workspaceId) => String((await models.get(workspaceId)).root.workspace.source.slug),
+    call: (action, params, correlationId) => broker.call(action, params, { meta: host.systemMeta(correlationId) } as never),
+  });
+  const platform = createPlatform({ broker, auth: host, bus, cache, sessions, models, modules, organisations });
   const waits: Waits = createWaits({
     cache,
     async onDecided(wait) {
@@ -166,6 +183,16 @@ export async function openRuntime(host: Host, { compile, interpret }: Engine): P
     explanations,
     roleOf,
   });
+  subscriptions.push(
+    await bus.on(
+      'workspaces.deleted',
+      (event) => {
+        const id = event.payload.workspaceId ?? event.source.workspaceId;
+        return isNative(event) && typeof id === 'string' ? removeBindingsOf(documents, id) : undefined;
+      },
+      { group: 'runtime-bindings' },
+    ),
+  );
   const sync = setInterval(
     () => void models.sync().catch((error) => logger.debug('models could not be compared', error)),
     SYNC_EVERY_MS,
@@ -175,6 +202,7 @@ export async function openRuntime(host: Host, { compile, interpret }: Engine): P
     config,
     models,
     sessions,
+    organisations,
     store,
     execution,
     waits,

@@ -12,6 +12,7 @@ import { keyPart } from './key-part.ts';
 import type { Models } from './models.ts';
 import type { Modules } from './modules/index.ts';
 import { sourceOf } from './native-events.ts';
+import type { Organisations } from './organisations.ts';
 import type { RunRequest } from './runs.ts';
 import type { Sessions } from './sessions.ts';
 import type { PlatformCalls } from './world.ts';
@@ -24,13 +25,14 @@ export interface PlatformOptions {
   sessions: Sessions;
   models: Models;
   modules: Modules;
+  organisations: Organisations;
 }
 
 /** Life of a token for calls back to the platform. */
 const TOKEN_TTL_S = { delegated: 30, workspace: 120 };
 const TOPICS_KEY = (workspaceId: string) => `topics:{${workspaceId}}`;
 
-export function createPlatform({ broker, auth, bus, cache, sessions, models, modules }: PlatformOptions): PlatformCalls {
+export function createPlatform({ broker, auth, bus, cache, sessions, models, modules, organisations }: PlatformOptions): PlatformCalls {
   const abilityOf = (identity: RunIdentity, request: RunRequest) =>
     auth.abilityFor(
       {
@@ -79,6 +81,8 @@ export function createPlatform({ broker, auth, bus, cache, sessions, models, mod
       const known = await sessions.find(sessionId);
       return known ? known.expiresAt - Date.now() : undefined;
     },
+
+    organisationOf: ({ identity, run }) => organisations.of(identity, run.correlationId),
 
     async authorize(action, frame, request) {
       const subject = { runningWorkspaceId: request.workspaceId, slug: frame.automationSlug, authorizations: { action } };

@@ -282,6 +282,10 @@ const runtime: ServiceSchema<object, any> = {
     async 'identity.revoked'(this: Self, ctx: Context<{ userId?: string; sessionId?: string }>) {
       await this.runtime?.sessions.revoke(ctx.params ?? {});
     },
+    /** Hint: somebody's organisations, or what he is there, have changed. */
+    'organisations.changed'(this: Self) {
+      this.runtime?.organisations.forget();
+    },
     /** Hint: a run somewhere was cancelled. */
     'runtime.cancelled'(this: Self, ctx: Context<{ workspaceId: string; correlationId: string; callId?: string }>) {
       this.runtime?.execution.cancelLocal(ctx.params.workspaceId, ctx.params.correlationId, ctx.params.callId);

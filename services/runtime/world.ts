@@ -17,14 +17,17 @@ import type { ContextOwner, Contexts } from './contexts.ts';
 import { type FetchFailure, performFetch } from './fetch/index.ts';
 import type { HttpAnswer } from './http-answer.ts';
 import {
+  type ContextName,
   type Effect,
   type EffectRequest,
   type FetchRequest,
   type Frame,
   isLiveStream,
   type LiveStream,
+  ORGANISATION,
   type RunIdentity,
   type RunModel,
+  type RunOrganisation,
   type WaitRequest,
   type World,
 } from './interpreter/index.ts';
@@ -42,6 +45,8 @@ export interface PlatformCalls {
   identityOf(field: 'user.id' | 'session.id', value: string, request: RunRequest): Promise<RunIdentity>;
   /** What is left of a known session, milliseconds. */
   sessionLifeMs(sessionId: string): Promise<number | undefined>;
+  /** `undefined`: nobody known, or nobody's organisation can be asked for now. */
+  organisationOf(request: RunRequest): Promise<RunOrganisation | undefined>;
   authorize(action: string, frame: Frame, request: RunRequest): Promise<void>;
   mintToken(kind: 'delegated' | 'workspace', frame: Frame, request: RunRequest): Promise<{ jwt: string }>;
   apiKey(name: string, request: RunRequest): Promise<string>;
@@ -102,6 +107,8 @@ const UNRECORDED = new Set(['throttle', 'http', 'executed', 'error', 'auth']);
 /** Recorded at once: nobody else can tell that they were done. */
 const EAGER = new Set(['fetch', 'module', 'wait', 'rateLimit']);
 
+const WITH_ORGANISATION = new Set<ContextName>(['session', 'user', 'run']);
+
 const isInfrastructure = (error: unknown): boolean => !isFault(error) || error.retryable === true;
 
 export function createWorld(options: WorldOptions): RunWorld {
@@ -146,6 +153,15 @@ export function createWorld(options: WorldOptions): RunWorld {
     if (context !== 'session' || !who.sessionId || who.sessionId === who.userId) return who;
     const sessionTtlMs = await platform.sessionLifeMs(who.sessionId);
     return sessionTtlMs === undefined ? who : { ...who, sessionTtlMs };
+  }
+
+  /** With what the one who started the run is in his organisation, where automations may look at that. */
+  async function readContexts(names: ContextName[], frame: Frame): Promise<Record<string, JsonObject>> {
+    const [documents, organisation] = await Promise.all([
+      contexts.read(names, owner(frame), now()),
+      names.some((name) => WITH_ORGANISATION.has(name)) ? platform.organisationOf(request) : undefined,
+    ]);
+    return organisation ? { ...documents, [ORGANISATION]: organisation as unknown as JsonObject } : documents;
   }
 
   async function emit(key: string, type: string, payload: JsonObject, frame: Frame, more: { target?: EventTarget; options?: JsonObject }) {
@@ -245,7 +261,7 @@ export function createWorld(options: WorldOptions): RunWorld {
   async function act(key: string, effect: Effect, frame: Frame): Promise<unknown> {
     switch (effect.type) {
       case 'context.read':
-        return contexts.read(effect.contexts, owner(frame), now());
+        return readContexts(effect.contexts, frame);
       case 'context.write':
         return contexts.write(
           effect.context,

@@ -190,6 +190,10 @@ export const REQUESTS: Record<string, Make> = {
     () => ({}),
     ({ id }) => id,
   ),
+  'PUT /orgs/:orgSlug/workspaces/:workspaceId/privileges': ({ org, workspace }) => ({
+    path: `/orgs/${org}/workspaces/${workspace.id}/privileges`,
+    body: {},
+  }),
   'GET /orgs/:orgSlug/api-keys': at('ORG/api-keys'),
   'POST /orgs/:orgSlug/api-keys': async ({ org }) => ({ path: `/orgs/${org}/api-keys`, body: orgKey() }),
   'POST /orgs/:orgSlug/api-keys/validate': at('ORG/api-keys/validate', { apiKey: 'unknown' }),

@@ -35,6 +35,7 @@ export const CHECKS = {
   token: text(/^.{1,500}$/),
   totp: text(/^[\w-]{6,20}$/),
   method: text(/^(totp|none)$/),
+  orgSlug: text(/^[a-z0-9-]{1,60}$/),
   scopes: (value) => Array.isArray(value) && value.length > 0 && value.length <= 50 && value.every(isScope),
 } satisfies Record<string, Check>;
 

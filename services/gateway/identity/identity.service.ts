@@ -10,7 +10,7 @@ import { fault, isFault } from '../../../mixins/shared/errors.ts';
 import { hexId, secretToken } from '../../../mixins/shared/ids.ts';
 import type { JsonObject } from '../../../mixins/shared/json.ts';
 import type { Credentials, Resolved } from '../contract.ts';
-import { shownStanding } from '../organisations/choosing.ts';
+import { assertLetsAnonymousIn, shownStanding } from '../organisations/choosing.ts';
 import { isOrganisationKey } from '../organisations/credentials.ts';
 import { joinByRules } from '../organisations/joining.ts';
 import { standingOf } from '../organisations/membership.ts';
@@ -108,15 +108,16 @@ const identity: ServiceSchema<object, any> = {
       },
     },
 
-    /** POST /login/anonymous { expiresAfter? } → a session without account. */
+    /** POST /login/anonymous { expiresAfter?, orgSlug? } → a session without account, in an organisation that lets such people in. */
     anonymous: {
       visibility: 'published',
       identity: 'optional',
-      async handler(this: Self, ctx: Call<{ body: unknown }>): Promise<JsonObject> {
-        const { expiresAfter } = fieldsOf(ctx.params.body ?? {}, [], ['expiresAfter']);
+      async handler(this: Self, ctx: Call<{ body: unknown; origin?: string }>): Promise<JsonObject> {
+        const { expiresAfter, orgSlug } = fieldsOf(ctx.params.body ?? {}, [], ['expiresAfter', 'orgSlug']);
+        if (orgSlug !== undefined) await assertLetsAnonymousIn(this, orgSlug, ctx.params.origin);
         const ttlS = Math.min(expiresAfter ?? this.core.config.accessTokenMaxAgeS, MAX_ANONYMOUS_S);
         const user = await createUser(this, { status: 'validated', authData: { anonymous: {} }, expiresAt: Date.now() + ttlS * SECOND });
-        return signIn(this, ctx, user, { ttlS, isTransient: true });
+        return signIn(this, ctx, user, { ttlS, isTransient: true, ...(orgSlug === undefined ? {} : { orgSlug }) });
       },
     },
 

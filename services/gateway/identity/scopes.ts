@@ -31,8 +31,8 @@ const FREE = new Set([
   'orgApiKeys.validate',
   'serviceAccounts.token',
 ]);
-const ORGANISATIONS = new Set(['orgs', 'orgMembers', 'orgRoles', 'orgGroups', 'orgInvites', 'orgPrivileges']);
-const ORGANISATION_CREDENTIALS = new Set(['orgApiKeys', 'serviceAccounts']);
+const ORGANISATIONS = new Set(['orgs', 'orgMembers', 'orgRoles', 'orgGroups', 'orgInvites']);
+const ORGANISATION_CREDENTIALS = new Set(['orgApiKeys', 'serviceAccounts', 'orgPrivileges']);
 /** Searches are posted, but read. */
 const READS = new Set(['events.search', 'events.searchAll', 'workspaces.exportMany', 'archives.exportMany', 'archives.export']);
 

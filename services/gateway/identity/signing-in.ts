@@ -25,6 +25,8 @@ export interface SignInOptions {
   mfa?: boolean;
   /** The cookie ends with the browser session. */
   isTransient?: boolean;
+  /** The organisation the session acts in. */
+  orgSlug?: string;
 }
 
 /** Starts a session of `user`; sets the cookie. The user with `token`, `sessionId` and `expires`. */
@@ -32,12 +34,12 @@ export async function signIn(
   self: Self,
   ctx: Call,
   user: UserRow,
-  { ttlS, mfa, isTransient = false }: SignInOptions = {},
+  { ttlS, mfa, isTransient = false, orgSlug }: SignInOptions = {},
 ): Promise<SignedIn> {
   const { config, sessions, tokens } = self.core;
   const lifeS = ttlS ?? config.accessTokenMaxAgeS;
   const { ip } = self.identityOf(ctx);
-  const session = await sessions.start(user.id, lifeS, { ...(mfa ? { mfa } : {}), ...(ip ? { ip } : {}) });
+  const session = await sessions.start(user.id, lifeS, { ...(mfa ? { mfa } : {}), ...(ip ? { ip } : {}), ...(orgSlug ? { orgSlug } : {}) });
   const token = tokens.sign({ sub: user.id, prismeaiSessionId: session.id }, lifeS);
   const expires = new Date(session.expiresAt).toISOString();
   const shown = shownUser(user);

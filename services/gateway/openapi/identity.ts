@@ -25,7 +25,7 @@ export const identity: Record<string, ActionSchema> = {
     answer: { allOf: [ref('User'), object({ validation: text }, ['validation'])] },
   },
   'identity.login': { body: object({ email: text, password: text, expiresAfter: integer }, ['email', 'password']), answer: signedIn },
-  'identity.anonymous': { body: object({ expiresAfter: { type: ['integer', 'null'], minimum: 1 } }), answer: signedIn },
+  'identity.anonymous': { body: object({ expiresAfter: { type: ['integer', 'null'], minimum: 1 }, orgSlug: text }), answer: signedIn },
   'identity.once': { query: { token: text }, answer: signedIn },
   'identity.logout': { body: object({ everywhere: flag }), answer: success },
   'identity.me': { answer: { allOf: [ref('User'), object({ sessionId: text, expires: date })] } },

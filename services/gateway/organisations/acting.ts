@@ -3,11 +3,11 @@
  * verified identity and the store, never from what he sends. To strangers an organisation is as if it were not there.
  */
 import type { Identity } from '../../../mixins/auth/identity.ts';
+import { allows, covers } from '../../../mixins/auth/permissions.ts';
 import { fault } from '../../../mixins/shared/errors.ts';
 import type { JsonObject } from '../../../mixins/shared/json.ts';
 import type { Call, Self } from '../identity/core.mixin.ts';
 import { memberOf, organisationOf, type Role, roleOf, roleOrNothing } from './membership.ts';
-import { allows, covers } from './permissions.ts';
 import type { OrganisationRow } from './rows.ts';
 
 export type Ask<P = object> = Call<P & { orgSlug: string; body?: unknown; query?: JsonObject }>;
@@ -93,6 +93,8 @@ export async function tellChange(
   },
 ): Promise<void> {
   const { orgSlug, category, action, target, before = null, after = null, metadata = {} } = change;
+  // Runs remember for seconds what their people may do.
+  await self.broker.broadcast('organisations.changed', { orgSlug });
   const type = ['organizations', category, action].filter(Boolean).join('.');
   await self.tell(ctx, type, { orgSlug, target, ...metadata, ...(after ? { after } : {}) });
   await self.tell(ctx, 'organizations.audit', {

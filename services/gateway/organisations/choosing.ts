@@ -1,21 +1,12 @@
 /** choosing — the organisation a session acts in, and what /me and runs are told of it. */
 import { fault } from '../../../mixins/shared/errors.ts';
 import type { JsonObject } from '../../../mixins/shared/json.ts';
+import type { OrganisationContext } from '../contract.ts';
 import type { Call, Self } from '../identity/core.mixin.ts';
 import { USERS, type UserRow } from '../identity/rows.ts';
 import { readFields } from './fields.ts';
 import { organisationOf, roleOrNothing, type Standing, shownActive, standingOf, treeOf } from './membership.ts';
 import { ORG_API_KEYS, type OrgApiKeyRow, rowId, SERVICE_ACCOUNTS, type ServiceAccountRow } from './rows.ts';
-
-export interface OrganisationContext {
-  /** `session.org` */
-  org?: JsonObject;
-  orgSlugs: string[];
-  /** `run.permissions` */
-  permissions: JsonObject;
-  permissionList: string[];
-  scopes: string[];
-}
 
 const NOTHING: OrganisationContext = { orgSlugs: [], permissions: {}, permissionList: [], scopes: [] };
 
@@ -101,5 +92,19 @@ export async function chooseActive(self: Self, ctx: Call<{ body: unknown }>): Pr
   if (standing.active?.organisation.id !== orgSlug)
     throw fault('ObjectNotFoundError', { message: `There is no organisation '${orgSlug}' you belong to.`, data: { orgSlug } });
   await self.core.sessions.choose(session, orgSlug);
+  await self.broker.broadcast('organisations.changed', { userId });
   return shownStanding(standing);
+}
+
+/** @throws ObjectNotFoundError for an unknown organisation · ForbiddenError for one that lets nobody in without account, or not from there */
+export async function assertLetsAnonymousIn(self: Self, orgSlug: string, origin: string | undefined): Promise<void> {
+  const organisation = await organisationOf(self.documents, orgSlug);
+  if (!organisation) throw fault('ObjectNotFoundError', { message: `There is no organisation '${orgSlug}'.`, data: { orgSlug } });
+  const { enabled, allowedDomains = [] } = organisation.auth?.anonymous ?? { enabled: false };
+  const refuse = (message: string) => fault('ForbiddenError', { message, data: { orgSlug } });
+  if (!enabled || organisation.status !== 'active') throw refuse(`'${orgSlug}' lets nobody in without an account.`);
+  if (allowedDomains.length === 0) return;
+  const host = origin && URL.canParse(origin) ? new URL(origin).hostname.toLowerCase() : undefined;
+  if (host === undefined || !allowedDomains.some((domain) => host === domain.toLowerCase() || host.endsWith(`.${domain.toLowerCase()}`)))
+    throw refuse(`'${orgSlug}' lets people without account in from its own pages only.`);
 }

@@ -1,7 +1,8 @@
 /** fields — what clients may send to the routes of organisations. */
+
+import { isPermissionList, isScopeList } from '../../../mixins/auth/permissions.ts';
 import { fault } from '../../../mixins/shared/errors.ts';
 import { isPlainObject, type JsonObject } from '../../../mixins/shared/json.ts';
-import { isPermissionList, isScopeList } from './permissions.ts';
 
 type Check = (value: unknown) => boolean;
 const text =

@@ -1,7 +1,8 @@
 /** membership — who belongs to which organisation, with which role, and which organisation somebody acts in. Reads only; shared by routes, resolver and runs. */
+
+import { asTree, BUILT_IN_ROLES } from '../../../mixins/auth/permissions.ts';
 import type { JsonObject } from '../../../mixins/shared/json.ts';
 import type { Documents } from '../../../mixins/storage/documents/documents.mixin.ts';
-import { asTree, BUILT_IN_ROLES } from './permissions.ts';
 import { MEMBERS, type MemberRow, ORGANISATIONS, type OrganisationRow, ROLES, type RoleRow, rowId } from './rows.ts';
 
 export interface Role {

@@ -5,13 +5,13 @@
  * Emits   `organizations.roles.created`, `.updated`, `.deleted`, `organizations.audit`.
  */
 import type { ServiceSchema } from 'moleculer';
+import { BUILT_IN_ROLES } from '../../../mixins/auth/permissions.ts';
 import { fault } from '../../../mixins/shared/errors.ts';
 import type { JsonObject } from '../../../mixins/shared/json.ts';
 import { core, type Self } from '../identity/core.mixin.ts';
 import { type Ask, actIn, assertCovers, tellChange } from './acting.ts';
 import { readFields } from './fields.ts';
 import { pagingOf } from './lists.ts';
-import { BUILT_IN_ROLES } from './permissions.ts';
 import { MEMBERS, ROLES, type RoleRow, rowId, SERVICE_ACCOUNTS, shown, stamp } from './rows.ts';
 import { forgetServices } from './services-of.ts';
 

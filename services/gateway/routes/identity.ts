@@ -30,6 +30,7 @@ export const routes: Route[] = [
     path: '/login/anonymous',
     action: 'identity.anonymous',
     auth: 'optional',
+    origin: true,
     limits: anonymous,
     summary: 'Opens a session without account.',
   },

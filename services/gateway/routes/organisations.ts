@@ -45,6 +45,14 @@ const LINES: Line[] = [
   ['POST', `${at}/invites`, 'orgInvites.create', 'Invites by mail, or makes a code that is shown once.', { origin: true }],
   ['DELETE', `${at}/invites/:inviteId`, 'orgInvites.remove', 'Withdraws an invitation.'],
 
+  [
+    'PUT',
+    `${at}/workspaces/:workspaceId/privileges`,
+    'orgPrivileges.put',
+    'What runs of a workspace may make in this organisation: service accounts, keys.',
+    sessionOnly,
+  ],
+
   ['GET', `${at}/api-keys`, 'orgApiKeys.list', 'Keys of an organisation, without the keys themselves.'],
   ['POST', `${at}/api-keys`, 'orgApiKeys.create', 'Makes a key; its value is shown once.', sessionOnly],
   [

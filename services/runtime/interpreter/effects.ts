@@ -31,6 +31,21 @@ export interface RunIdentity {
   platformRole?: 'superadmin';
 }
 
+/** The organisation a run is started in, as the one who started it stands there. */
+export interface RunOrganisation {
+  /** Whose it is: an identity the run switches to does not have it. */
+  userId: string;
+  /** `session.org` */
+  org?: JsonObject;
+  orgSlugs: string[];
+  /** `run.permissions` */
+  permissions: JsonObject;
+  scopes: string[];
+}
+
+/** What a `context.read` brings beside the contexts it was asked for. */
+export const ORGANISATION = '$organisation';
+
 /** Where an effect happens: source fields of the events it causes, and the model whose config applies. */
 export interface Frame {
   automationSlug: string;

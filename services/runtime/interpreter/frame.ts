@@ -11,7 +11,9 @@ import {
   type ContextOperation,
   type Effect,
   type Frame as FramePlace,
+  ORGANISATION,
   type RunIdentity,
+  type RunOrganisation,
   type World,
 } from './effects.ts';
 import type { RunModel } from './index.ts';
@@ -41,7 +43,7 @@ export interface RunState {
   world: World;
   budget: Budget;
   env: Env;
-  shared: { global: JsonObject | null; socket: JsonObject | null; run: JsonObject | null };
+  shared: { global: JsonObject | null; socket: JsonObject | null; run: JsonObject | null; organisation?: RunOrganisation };
   /** Fields of `run` that are known from the start. */
   known: JsonObject;
   /** `global.*` of a model over the stored document, made again when the document changes. */
@@ -221,6 +223,8 @@ export class Frame implements Scope {
     const names = CONTEXT_NAMES.filter((name) => missing & BIT[name]);
     const { current } = this.view;
     const documents = (await this.perform({ type: 'context.read', contexts: names })) as Record<string, JsonObject | undefined>;
+    const organisation = documents?.[ORGANISATION] as RunOrganisation | undefined;
+    if (organisation) this.run.shared.organisation = organisation;
     for (const name of names) this.keep(name, documents?.[name] ?? {}, current);
   }
 
@@ -300,7 +304,16 @@ export class Frame implements Scope {
 
   private sessionView(): JsonObject {
     const { identity, session } = this.view.current;
-    return identity.sessionId === undefined ? { ...session } : { ...session, id: identity.sessionId };
+    const view: JsonObject = identity.sessionId === undefined ? { ...session } : { ...session, id: identity.sessionId };
+    const org = this.organisationOf(identity)?.org;
+    if (org !== undefined) view.org = org;
+    return view;
+  }
+
+  /** Of who started the run, while it acts as him. */
+  private organisationOf({ userId }: RunIdentity): RunOrganisation | undefined {
+    const { organisation } = this.run.shared;
+    return organisation?.userId === userId ? organisation : undefined;
   }
 
   private userView(): JsonObject {
@@ -312,6 +325,8 @@ export class Frame implements Scope {
     if (authData !== undefined) view.authData = authData;
     if (platformRole !== undefined) view.platformRole = platformRole;
     if (role !== undefined) view.role = role;
+    const organisation = this.organisationOf(identity);
+    if (organisation) view.orgSlugs = organisation.orgSlugs;
     return view;
   }
 
@@ -321,6 +336,7 @@ export class Frame implements Scope {
       ...shared.run,
       ...known,
       ...this.runFields,
+      ...(shared.organisation ? { permissions: shared.organisation.permissions, scopes: shared.organisation.scopes } : {}),
       depth: this.depth,
       date: new Date(world.now()).toISOString(),
       automationSlug: this.automation.slug,

@@ -8,7 +8,9 @@ import type { KeyRing } from '../../../mixins/shared/keyring.ts';
 import type { CacheDriver } from '../../../mixins/storage/cache/contract.ts';
 import type { DocumentsDriver } from '../../../mixins/storage/documents/contract.ts';
 import type { Frame } from '../interpreter/index.ts';
+import type { Organisations } from '../organisations.ts';
 import type { RunRequest } from '../runs.ts';
+import { accessManager } from './access-manager.ts';
 import { collections } from './collections.ts';
 import { cryptoModule } from './crypto.ts';
 import { openReferences, secrets } from './secrets.ts';
@@ -20,6 +22,11 @@ export interface ModuleServices {
   bus: EventBus;
   keys: () => KeyRing;
   auth: Pick<AuthMethods, 'abilityFor'>;
+  organisations: Organisations;
+  /** Slug of a workspace. */
+  slugOf(workspaceId: string): Promise<string>;
+  /** An action of another service, in the name of the runtime. */
+  call(action: string, params: object, correlationId: string): Promise<unknown>;
 }
 
 export interface ModuleCall {
@@ -40,7 +47,14 @@ export interface Operation {
 /** A module: its functions by name. */
 export type Module = Record<string, (call: ModuleCall) => unknown>;
 
-export const MODULES: Record<string, Module> = { collections, crypto: cryptoModule, secrets, text };
+export const MODULES: Record<string, Module> = {
+  collections,
+  crypto: cryptoModule,
+  secrets,
+  text,
+  'access-manager': accessManager,
+  accessManager,
+};
 
 export interface Modules {
   /** @throws InvalidInstructionError for an unknown module or function, and what the function throws */

@@ -22,6 +22,9 @@ describe('collections', () => {
       cache: {} as never,
       keys: () => ({}) as never,
       auth: {} as never,
+      organisations: {} as never,
+      slugOf: async () => '',
+      call: async () => undefined,
     });
   });
   afterAll(async () => {

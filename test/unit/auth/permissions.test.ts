@@ -1,14 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import {
-  allows,
-  asTree,
-  BUILT_IN_ROLES,
-  covers,
-  isOrgScope,
-  isPermission,
-  isPermissionList,
-} from '../../../services/gateway/organisations/permissions.ts';
+import { allows, asTree, BUILT_IN_ROLES, covers, isOrgScope, isPermission, isPermissionList } from '../../../mixins/auth/permissions.ts';
 
 describe('permissions of organisations', () => {
   it('are product:resource:action with a star at the end only', () => {

@@ -1,0 +1,52 @@
+/**
+ * organisations — what the person (or service account, or key) behind a run is in the organisation he acts in. Asked of the gateway, which owns that, and
+ * remembered a few seconds. Without an answer a run has no organisation: it loses rights, never gains some, and all else in it goes on.
+ */
+import { LRUCache } from 'lru-cache';
+import { SECOND } from '../../mixins/shared/clock.ts';
+import type { OrganisationContext } from '../gateway/contract.ts';
+import type { RunIdentity, RunOrganisation } from './interpreter/index.ts';
+
+export type Standing = RunOrganisation & { permissionList: string[] };
+
+export interface Organisations {
+  of(identity: RunIdentity, correlationId: string): Promise<Standing | undefined>;
+  /** Somebody's standing has changed somewhere. */
+  forget(): void;
+}
+
+const REMEMBER_MS = 5 * SECOND;
+
+export function createOrganisations({
+  ask,
+  log,
+}: {
+  ask: (params: { userId: string; sessionId?: string }, correlationId: string) => Promise<OrganisationContext>;
+  log: (message: string, error: unknown) => void;
+}): Organisations {
+  const known = new LRUCache<string, Standing>({ max: 20_000, ttl: REMEMBER_MS });
+  let epoch = 0;
+  return {
+    async of({ userId, sessionId }, correlationId) {
+      if (userId === undefined) return undefined;
+      const key = JSON.stringify([userId, sessionId]);
+      const remembered = known.get(key);
+      if (remembered) return remembered;
+      const before = epoch;
+      try {
+        const standing = { userId, ...(await ask({ userId, ...(sessionId ? { sessionId } : {}) }, correlationId)) };
+        // What was read before a change is not remembered after it.
+        if (before === epoch) known.set(key, standing);
+        return standing;
+      } catch (error) {
+        // Nodes without a gateway in reach run automations all the same.
+        if ((error as { type?: string }).type !== 'SERVICE_NOT_FOUND') log('the organisation of a run could not be asked for', error);
+        return undefined;
+      }
+    },
+    forget() {
+      epoch++;
+      known.clear();
+    },
+  };
+}
