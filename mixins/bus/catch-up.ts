@@ -22,10 +22,17 @@ export interface FeedMemory {
 
 export function createFeedMemory(size = REMEMBERED): FeedMemory {
   const ids = new Set<string>();
+  // Asking a set for its oldest element steps over all that were deleted before it; the ring knows it.
+  const ring: (string | undefined)[] = new Array(size);
+  let next = 0;
   return {
     add(id) {
+      if (ids.has(id)) return;
+      const oldest = ring[next];
+      if (oldest !== undefined) ids.delete(oldest);
+      ring[next] = id;
+      next = (next + 1) % size;
       ids.add(id);
-      if (ids.size > size) ids.delete(ids.values().next().value as string);
     },
     hasPassed: (id) => ids.has(id),
   };
