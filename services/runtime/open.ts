@@ -108,6 +108,7 @@ export async function openRuntime(host: Host, { compile, interpret }: Engine): P
   const throttle = createThrottle(cache, config);
   const store = createRunStore(cache);
   const organisations = createOrganisations({
+    sessions,
     ask: (params, correlationId) => broker.call('orgs.context', params, { meta: host.systemMeta(correlationId) } as never),
     log,
   });

@@ -1,11 +1,14 @@
 /**
  * organisations — what the person (or service account, or key) behind a run is in the organisation he acts in. Asked of the gateway, which owns that, and
- * remembered a few seconds. Without an answer a run has no organisation: it loses rights, never gains some, and all else in it goes on.
+ * remembered a few seconds. Whoever is merely named has none: automations choose the session their events are sent under, and so who the runs that those
+ * events start are for; an id of a person, or a guessed `sa:…`, must not be enough. Either the caller was verified, or his session is one that is open.
+ * Without an answer a run has no organisation: it loses rights, never gains some, and all else in it goes on.
  */
 import { LRUCache } from 'lru-cache';
 import { SECOND } from '../../mixins/shared/clock.ts';
 import type { OrganisationContext } from '../gateway/contract.ts';
 import type { RunIdentity, RunOrganisation } from './interpreter/index.ts';
+import type { Sessions } from './sessions.ts';
 
 export type Standing = RunOrganisation & { permissionList: string[] };
 
@@ -19,16 +22,19 @@ const REMEMBER_MS = 5 * SECOND;
 
 export function createOrganisations({
   ask,
+  sessions,
   log,
 }: {
+  sessions: Pick<Sessions, 'find'>;
   ask: (params: { userId: string; sessionId?: string }, correlationId: string) => Promise<OrganisationContext>;
   log: (message: string, error: unknown) => void;
 }): Organisations {
   const known = new LRUCache<string, Standing>({ max: 20_000, ttl: REMEMBER_MS });
   let epoch = 0;
   return {
-    async of({ userId, sessionId }, correlationId) {
+    async of({ userId, sessionId, isProven }, correlationId) {
       if (userId === undefined) return undefined;
+      if (!isProven && (sessionId === undefined || (await sessions.find(sessionId))?.userId !== userId)) return undefined;
       const key = JSON.stringify([userId, sessionId]);
       const remembered = known.get(key);
       if (remembered) return remembered;

@@ -63,6 +63,7 @@ export function runIdentity(identity: Identity, role?: string): RunIdentity {
     ...(identity.authData ? { authData: identity.authData } : {}),
     ...(identity.email ? { email: identity.email } : {}),
     ...(role ? { role } : {}),
+    ...(identity.kind === 'user' || identity.kind === 'anonymous' || identity.kind === 'service' ? { isProven: true } : {}),
     // Not for what calls back: a delegated identity never has it.
     ...(identity.kind === 'user' && identity.role === 'superadmin' ? { platformRole: 'superadmin' } : {}),
   };

@@ -124,6 +124,32 @@ describe('a run', () => {
     expect(await run(org.owner, 'write')).toMatchObject({ org: { slug: org.slug }, permissions: { '*': { '*': { '*': true } } } });
   });
 
+  it('that an event starts is of the session it came under; one that is only named there has no organisation', async () => {
+    const org = await makeOrg();
+    await expectOk(org.owner.post(`${org.at}/service-accounts`, { slug: 'bot', name: 'Bot', role: 'admin' }));
+    const tell = { emit: { event: 'seen', payload: { org: '{{session.org}}', permissions: '{{run.permissions}}', user: '{{user.id}}' } } };
+    const { id, run } = await makeWorkspace(fresh('events'), {
+      ask: { do: [{ emit: { event: 'asked', payload: {} } }] },
+      pose: { do: [{ set: { name: 'user.id', value: '{{body.victim}}' } }, { emit: { event: 'asked', payload: {} } }] },
+      answer: { when: { events: ['asked'] }, do: [tell] },
+    });
+    const seen = (count: number) =>
+      eventually(() => {
+        const found = gateways.ofType('seen').filter(({ source }) => source.workspaceId === id);
+        if (found.length < count) throw new Error(`${found.length} answers`);
+        return found.at(-1)?.payload as any;
+      });
+    await run(org.owner, 'ask');
+    expect(await seen(1)).toMatchObject({ org: { slug: org.slug }, user: idOf(org.owner) });
+    for (const [n, victim] of [idOf(org.owner), `sa:${org.slug}:bot`].entries()) {
+      await run(author, 'pose', { victim });
+      const posed = await seen(n + 2);
+      expect(posed.user).toBe(victim);
+      expect(posed.org).toBeFalsy();
+      expect(posed.permissions).toBeFalsy();
+    }
+  });
+
   it('of somebody without account knows the organisation that lets such people in', async () => {
     const org = await makeOrg();
     const { id } = await makeWorkspace(fresh('open'), { show: SHOW });
@@ -152,7 +178,9 @@ describe('a run', () => {
 
   it('of a service account or a key has their organisation', async () => {
     const org = await makeOrg();
-    const { id } = await makeWorkspace(fresh('bots'), { show: { do: [], output: { ...SHOW.output, user: '{{user.id}}' } } });
+    const { id } = await makeWorkspace(fresh('bots'), {
+      show: { do: [], output: { ...SHOW.output, user: '{{user.id}}', headers: '{{headers}}' } },
+    });
     const { clientSecret } = await expectOk(
       org.owner.post(`${org.at}/service-accounts`, { slug: 'bot', name: 'Bot', role: 'agent-standard' }),
     );
@@ -167,9 +195,12 @@ describe('a run', () => {
     );
     expect(await expectOk(gateways.client().post(path, {}, { 'x-prismeai-api-key': apiKey }))).toMatchObject({
       user: `iak:${org.slug}:k`,
+      headers: { 'content-type': 'application/json' },
       org: { slug: org.slug },
       scopes: ['files:f:1'],
     });
+    // Whoever wrote the automation does not learn the key.
+    expect(JSON.stringify(await expectOk(gateways.client().post(path, {}, { 'x-prismeai-api-key': apiKey })))).not.toContain(apiKey);
     // Neither is an account: they found no workspaces and read none that is not theirs.
     expect((await gateways.client(accessToken).post('/workspaces', { name: 'X' })).status).toBe(403);
     expect((await gateways.client(accessToken).get(`/workspaces/${id}`)).status).toBe(403);
@@ -355,6 +386,7 @@ describe('bindings', () => {
     expect(await here.call(two.owner, 'updateBinding', { query: all, data: { roleSlug: 'x' } })).toBeFalsy();
     expect(await here.refused(two.owner, 'insertBinding', data({ orgSlug: one.slug }))).toBe('ForbiddenError');
     expect(await here.refused(await person('alone'), 'insertBinding', data())).toBe('ForbiddenError');
+    expect(await here.call(gateways.client(), 'findBindings', { query: all })).toEqual([]);
     expect(await there.call(one.owner, 'findBindings', { query: all })).toEqual([]);
     expect(await here.refused(one.owner, 'findBindings', { query: { workspaceId: there.id } })).toBe('InvalidInstructionError');
     expect(await here.call(one.owner, 'countBindings')).toBe(1);

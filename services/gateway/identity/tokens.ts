@@ -54,7 +54,7 @@ export function createTokens(config: Config, keys: TokenKeyRing): Tokens {
     isOurs(authorization) {
       const token = authorization?.replace(/^\s*bearer\s+/i, '').trim();
       if (!token || token.length > MAX_TOKEN_CHARS) return false;
-      if (token.startsWith('at:')) return true;
+      if (/^(?:at:|iak_|sas_)/.test(token)) return true;
       const payload = jwt.decode(token);
       return typeof payload === 'object' && payload?.iss === issuer;
     },

@@ -1,6 +1,7 @@
 /** headers — security headers of every answer, and the headers of a request that are believed or handed on. */
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import type { Config } from '../../../mixins/shared/config.ts';
+import { isOrganisationKey } from '../organisations/credentials.ts';
 
 /** Headers the platform's own names begin with; from outside only these two mean anything. */
 const OWN_PREFIX = 'x-prismeai-';
@@ -32,6 +33,8 @@ export function forwardedHeaders(headers: IncomingHttpHeaders, accepted: { autho
   for (const [name, value] of Object.entries(headers)) {
     if (value === undefined) continue;
     if (name.startsWith(OWN_PREFIX) && !FROM_OUTSIDE.has(name)) continue;
+    // A key of a workspace is its own; one of an organisation is good elsewhere too.
+    if (name === 'x-prismeai-api-key' && isOrganisationKey(String(value))) continue;
     if (name === 'x-prismeai-csrf-token' || (name === 'authorization' && accepted.authorization)) continue;
     if (name === 'cookie') {
       const others = String(value)

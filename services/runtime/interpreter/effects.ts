@@ -29,6 +29,8 @@ export interface RunIdentity {
   role?: string;
   /** Role on the platform; of the person who started the run himself, never of who he switched to. */
   platformRole?: 'superadmin';
+  /** The caller himself was verified; absent where it is concluded from an event, or said by another run. */
+  isProven?: true;
 }
 
 /** The organisation a run is started in, as the one who started it stands there. */

@@ -1,6 +1,7 @@
 /**
  * access-bindings — what a workspace has bound to people, groups and organisations. A binding is of the workspace and of the organisation in which it was
- * made; runs of a person see and change those of the organisation he acts in, runs of nobody (schedules, events of the platform) all of their workspace.
+ * made: runs see and change those of the organisation that the person behind them acts in. Schedules, behind which there is nobody, have all of their
+ * workspace.
  */
 import { fault, isFault } from '../../../mixins/shared/errors.ts';
 import { ulid } from '../../../mixins/shared/ids.ts';
@@ -74,12 +75,13 @@ function checkFields(query: unknown): void {
   }
 }
 
-/** The caller's query within his workspace and, when a person is behind the run, his organisation. */
+/** The caller's query within his workspace and his organisation. */
 async function scoped({ parameters, request, services }: ModuleCall): Promise<Query> {
   const query = parameters.query ?? {};
   checkFields(query);
   const all: Query[] = [{ workspaceId: request.workspaceId }, query as Query];
-  if (request.identity.userId !== undefined) {
+  // Nobody who asks by the web is not the workspace itself.
+  if (request.trigger.type !== 'schedule' || request.identity.userId !== undefined) {
     const standing = await services.organisations.of(request.identity, request.run.correlationId);
     // No slug is empty: whoever acts in no organisation finds nothing.
     all.push({ orgSlug: (standing?.org?.slug as string | undefined) ?? '' });
@@ -105,7 +107,11 @@ const tell = ({ services, request, frame, operation }: ModuleCall, action: 'crea
   const type = `access-manager.bindings.${action}`;
   return services.bus.send(type, payload, {
     ...(operation ? { id: derivedUlid(operation.at, `${operation.key}/event`) } : {}),
-    source: { ...sourceOf(request, frame, { withUser: true }), serviceTopic: type },
+    // Of who started the run, whoever it poses as: the platform's own word is believed.
+    source: {
+      ...sourceOf(request, { ...frame, identity: request.identity }, { withUser: true }),
+      serviceTopic: type,
+    },
     topic: type,
   });
 };

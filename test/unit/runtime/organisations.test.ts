@@ -3,10 +3,14 @@ import { createOrganisations } from '../../../services/runtime/organisations.ts'
 
 const CONTEXT = { orgSlugs: ['one'], permissions: {}, permissionList: ['a:*'], scopes: [] };
 
+const NOBODY = { find: async () => null };
+const U = { userId: 'u', isProven: true } as const;
+
 describe('organisations of runs', () => {
   it('are asked for once in a while, for each person and session', async () => {
     const asked: object[] = [];
     const organisations = createOrganisations({
+      sessions: NOBODY,
       ask: async (params) => {
         asked.push(params);
         return CONTEXT;
@@ -14,33 +18,51 @@ describe('organisations of runs', () => {
       log() {},
     });
     expect(await organisations.of({}, 'c')).toBeUndefined();
-    expect(await organisations.of({ userId: 'u', sessionId: 's' }, 'c')).toEqual({ userId: 'u', ...CONTEXT });
-    await organisations.of({ userId: 'u', sessionId: 's' }, 'c');
-    await organisations.of({ userId: 'u', sessionId: 't' }, 'c');
+    expect(await organisations.of({ ...U, sessionId: 's' }, 'c')).toEqual({ userId: 'u', ...CONTEXT });
+    await organisations.of({ ...U, sessionId: 's' }, 'c');
+    await organisations.of({ ...U, sessionId: 't' }, 'c');
     expect(asked).toEqual([
       { userId: 'u', sessionId: 's' },
       { userId: 'u', sessionId: 't' },
     ]);
     organisations.forget();
-    await organisations.of({ userId: 'u', sessionId: 's' }, 'c');
+    await organisations.of({ ...U, sessionId: 's' }, 'c');
     expect(asked).toHaveLength(3);
+  });
+
+  it("are nobody's who is merely named: his session must be open, and his", async () => {
+    const session = { sessionId: 's', userId: 'u', startedAt: 0, expiresAt: 1 };
+    const organisations = createOrganisations({
+      sessions: { find: async (id) => (id === 's' ? session : null) },
+      ask: async () => CONTEXT,
+      log() {},
+    });
+    expect(await organisations.of({ userId: 'u', sessionId: 's' }, 'c')).toBeDefined();
+    for (const identity of [
+      { userId: 'u' },
+      { userId: 'u', sessionId: 'u' },
+      { userId: 'victim', sessionId: 's' },
+      { userId: 'sa:org:bot', sessionId: 'sa:org:bot' },
+    ])
+      expect(await organisations.of(identity, 'c')).toBeUndefined();
   });
 
   it('read before a change are not remembered after it', async () => {
     let answer: (context: typeof CONTEXT) => void = () => {};
     let asked = 0;
     const organisations = createOrganisations({
+      sessions: NOBODY,
       ask: () => {
         asked++;
         return new Promise((resolve) => (answer = resolve));
       },
       log() {},
     });
-    const first = organisations.of({ userId: 'u' }, 'c');
+    const first = organisations.of(U, 'c');
     organisations.forget();
     answer(CONTEXT);
     await first;
-    const second = organisations.of({ userId: 'u' }, 'c');
+    const second = organisations.of(U, 'c');
     answer({ ...CONTEXT, permissionList: [] });
     expect((await second)?.permissionList).toEqual([]);
     expect(asked).toBe(2);
@@ -50,18 +72,19 @@ describe('organisations of runs', () => {
     const logged: string[] = [];
     let problem: object | undefined = Object.assign(new Error('no'), { type: 'SERVICE_NOT_FOUND' });
     const organisations = createOrganisations({
+      sessions: NOBODY,
       ask: async () => {
         if (problem) throw problem;
         return CONTEXT;
       },
       log: (message) => void logged.push(message),
     });
-    expect(await organisations.of({ userId: 'u' }, 'c')).toBeUndefined();
+    expect(await organisations.of(U, 'c')).toBeUndefined();
     expect(logged).toEqual([]);
     problem = new Error('down');
-    expect(await organisations.of({ userId: 'u' }, 'c')).toBeUndefined();
+    expect(await organisations.of(U, 'c')).toBeUndefined();
     expect(logged).toHaveLength(1);
     problem = undefined;
-    expect(await organisations.of({ userId: 'u' }, 'c')).toBeDefined();
+    expect(await organisations.of(U, 'c')).toBeDefined();
   });
 });
