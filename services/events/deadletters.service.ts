@@ -16,6 +16,7 @@ import { fault } from '../../mixins/shared/errors.ts';
 import { isPlainObject } from '../../mixins/shared/json.ts';
 
 interface DeadLettersMethods {
+  idOf(workspaceId: string): Promise<string>;
   managed(ctx: Call): Promise<string | undefined>;
 }
 type Self = Service & AuthMethods & BusMethods & DeadLettersMethods;
@@ -90,6 +91,15 @@ const deadLetters: ServiceSchema<object, any> = {
   },
 
   methods: {
+    async idOf(this: Self, workspaceId: string): Promise<string> {
+      if (!workspaceId.startsWith('slug:')) return workspaceId;
+      const { id } = await this.broker.call<{ id: string }, { workspaceId: string }>(
+        'workspaces.resolve',
+        { workspaceId },
+        { meta: this.systemMeta() },
+      );
+      return id;
+    },
     /** Id of the workspace, once the caller is known to manage it: no dead letter of another one is ever touched. `undefined`: all, for a super admin. */
     async managed(this: Self, ctx: Call): Promise<string | undefined> {
       const { workspaceId } = ctx.params;
@@ -97,13 +107,9 @@ const deadLetters: ServiceSchema<object, any> = {
         if (this.identityOf(ctx).role === 'superadmin') return undefined;
         throw fault('ForbiddenError', { message: 'Only super admins see the dead letters of every workspace.' });
       }
-      await this.authorize(ctx, workspaceId, 'manage', 'workspaces');
-      if (!workspaceId.startsWith('slug:')) return workspaceId;
-      const { id } = await this.broker.call<{ id: string }, { workspaceId: string }>(
-        'workspaces.resolve',
-        { workspaceId },
-        { meta: this.systemMeta() },
-      );
+      const id = await this.idOf(workspaceId);
+      // The very workspace: who manages some workspaces under a condition does not manage this one.
+      await this.authorize(ctx, id, 'manage', 'workspaces', { id });
       return id;
     },
   },

@@ -148,6 +148,27 @@ describe('dead letters', () => {
     await areDead(1);
   });
 
+  it('are closed to whoever manages workspaces under a condition that this one does not meet', async () => {
+    const access = node.access.get('w1')!;
+    const before = access.roles;
+    const managing = (id: string) => ({
+      name: `of-${id}`,
+      rules: [{ action: 'manage' as const, subject: 'workspaces' as const, conditions: { id } }],
+    });
+    access.roles = [...before, managing('w1'), managing('w2')];
+    access.permissions = { ...access.permissions, inside: { role: 'of-w1' }, outside: { role: 'of-w2' } };
+    await node.changed('w1');
+    await send('w1', 1);
+    await areDead(1);
+
+    await eventually(async () => expect(await list(call('inside'), { workspaceId: 'w1' })).toHaveLength(1));
+    for (const workspaceId of ['w1', 'slug:w1-slug'])
+      for (const action of ['list', 'redrive', 'drop'])
+        await expect(call('outside')(`bus.deadLetters.${action}`, { workspaceId })).rejects.toMatchObject({ type: 'ForbiddenError' });
+    await areDead(1);
+    access.roles = before;
+  });
+
   it.each([
     ['redrive', { body: { ids: 'all' } }],
     ['redrive', { body: { ids: [1] } }],
