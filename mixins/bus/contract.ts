@@ -16,6 +16,8 @@ export interface SendOptions {
   maxBytes?: number;
   /** Fixed id, for an emission that may be repeated: the same id is one event (consumers are idempotent by id). */
   id?: string;
+  /** Its moment (milliseconds), when the emission may be repeated: the same event has the same `createdAt`. Default: now. */
+  at?: number;
   /** Secret texts replaced by REDACTED anywhere inside the payload's strings. */
   redact?: Iterable<string>;
 }

@@ -66,7 +66,7 @@ export function makeEvent(
     payload: content,
     ...(options.target && { target: options.target }),
     ...(options.options && { options: options.options }),
-    createdAt: new Date().toISOString(),
+    createdAt: new Date(options.at ?? Date.now()).toISOString(),
   } as PrismeEvent;
   const maxBytes = Math.min(options.maxBytes ?? maker.maxBytes, maker.maxBytes);
   const text = sized(event, maxBytes, options.shrink ?? []);

@@ -31,6 +31,13 @@ export function ulid(now: number = Date.now()): string {
   return time + random;
 }
 
+/** The ULID of a moment and a random part of 80 bits that the caller derives: for what must have the same id when it is made again. */
+export function ulidOf(at: number, random: bigint): string {
+  let id = '';
+  for (let i = 0, rest = (BigInt(at) << 80n) | random; i < 26; i++, rest >>= 5n) id = (CROCKFORD[Number(rest & 31n)] as string) + id;
+  return id;
+}
+
 /** Milliseconds in the first ten characters of a ULID, or NaN. */
 export function ulidTime(id: string): number {
   if (!/^[0-9A-HJKMNP-TV-Z]{26}$/.test(id)) return NaN;

@@ -14,6 +14,8 @@ export interface EmitParams {
   body: {
     events: { type: string; payload?: JsonObject; target?: EventTarget; options?: EventOptions; source?: { serviceTopic?: string } }[];
   };
+  /** Of the request: whoever repeats it within a day gets the events of the first one, and nothing is sent twice. */
+  idempotencyKey?: string;
   /** Set by the gateway's sockets only. */
   socketId?: string;
 }

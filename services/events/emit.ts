@@ -16,7 +16,7 @@ import { findHostileName, isPlainObject, type JsonObject } from '../../mixins/sh
 
 export const MAX_EVENTS_PER_REQUEST = 500;
 
-interface Candidate {
+export interface Candidate {
   type: string;
   payload: JsonObject;
   target?: EventTarget;
@@ -100,14 +100,20 @@ export function assertMayEmit(ability: Ability, candidates: Candidate[], workspa
   }
 }
 
+/** What makes the events of a request the same at every repetition. */
+export interface Fixed {
+  at: number;
+  idOf(index: number): string;
+}
+
 /** All durable, or none. The answer is what was written, in the order of the request. */
-export function sendCandidates(bus: EventBus, candidates: Candidate[]): Promise<PrismeEvent[]> {
+export function sendCandidates(bus: EventBus, candidates: Candidate[], fixed?: Fixed): Promise<PrismeEvent[]> {
   if (candidates.length === 0) return Promise.resolve([]);
   return bus.sendAll(
-    candidates.map(({ type, payload, target, options, source }) => ({
+    candidates.map(({ type, payload, target, options, source }, index) => ({
       type,
       payload,
-      options: { source, target, options, topic: source.serviceTopic },
+      options: { source, target, options, topic: source.serviceTopic, ...(fixed && { at: fixed.at, id: fixed.idOf(index) }) },
     })),
   );
 }

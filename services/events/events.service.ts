@@ -1,7 +1,7 @@
 /**
  * events — accepts events from outside, finds and counts those that are kept, streams those that happen.
  *
- * State   none of its own: the bus holds what happens, the datalake what happened.
+ * State   none of its own: the bus holds what happens, the datalake what happened, the cache what was answered under an Idempotency-Key (once.ts).
  * Emits   what callers send.
  * Calls   `workspaces.resolve` (addresses by slug).
  */
@@ -22,9 +22,10 @@ import type { Condition, SearchResult } from '../../mixins/storage/datalake/cont
 import { type DatalakeMethods, datalake } from '../../mixins/storage/datalake/datalake.mixin.ts';
 import { activityOf } from './activity.ts';
 import type { EmitParams, ReplayAnswer } from './contract.ts';
-import { assertMayEmit, candidatesOf, sendCandidates } from './emit.ts';
+import { assertMayEmit, type Candidate, candidatesOf, type Fixed, sendCandidates } from './emit.ts';
 import { CONTENT_TYPES, type ExportFormat, exportStream } from './export.ts';
 import { type Interest, type Live, openLive, poll } from './live.ts';
+import { emitOnce } from './once.ts';
 import { eventsAfter } from './replay.ts';
 import { parseSearchBody, readableBy, runSearch, type SearchAnswer } from './search.ts';
 import { eventStream } from './stream.ts';
@@ -57,7 +58,7 @@ const events: ServiceSchema<object, any> = {
   mixins: [auth(), bus(), cache(), datalake()],
 
   actions: {
-    /** POST …/events and the socket message `event`: answers once every event is durable. @throws ForbiddenError · BrokerError · TooManyRequests */
+    /** POST …/events and the socket message `event`: answers once every event is durable. @throws ForbiddenError · BrokerError · TooManyRequests · IdempotencyKeyReused */
     emit: {
       visibility: 'published',
       identity: 'optional',
@@ -66,8 +67,14 @@ const events: ServiceSchema<object, any> = {
         const workspaceId = await this.workspaceOf(ctx.params.workspaceId);
         const candidates = candidatesOf(ctx.params.body, workspaceId, identity, ctx.params.socketId);
         assertMayEmit(await this.abilityOf(ctx, workspaceId), candidates, workspaceId);
-        await this.throttle(workspaceId, candidates.length);
-        return sendCandidates(this.bus, candidates);
+        const admit = () => this.throttle(workspaceId, candidates.length);
+        const { idempotencyKey: key, body } = ctx.params;
+        if (key === undefined) {
+          await admit();
+          return sendCandidates(this.bus, candidates);
+        }
+        const send = (asked: Candidate[], fixed: Fixed) => sendCandidates(this.bus, asked, fixed);
+        return emitOnce({ cache: this.cache, workspaceId, identity, key, body, candidates, admit, send });
       },
     },
 

@@ -82,8 +82,8 @@ type Rest = Context<{ req: IncomingMessage; res: ServerResponse }, CallMeta>;
 /** Runs may take this long to answer; an action of the platform much less. */
 const RUN_TIMEOUT_MS = 5 * MINUTE;
 const CALL_TIMEOUT_MS = MINUTE;
-/** A read whose node dies is asked again of another one; the client notices a delay. */
-const READ_RETRIES = 2;
+/** A read whose node dies is asked again of another one, and what is done once under its key; the client notices a delay. */
+const RETRIES = 2;
 
 const correlationOf = (response: ServerResponse) => String(response.getHeader(CORRELATION_HEADER) ?? '');
 
@@ -111,8 +111,8 @@ async function paramsOf(
   self.policies.validator.check(route, { params, query, body });
   const origin = route.origin ? originOf(self, request) : undefined;
   const built: JsonObject = { ...params, query, body, ...(origin ? { origin } : {}) };
-  if (!route.raw) return built;
   const key = request.headers['idempotency-key'];
+  if (!route.raw) return route.isRepeatable && typeof key === 'string' ? { ...built, idempotencyKey: key } : built;
   return {
     ...built,
     method: request.method,
@@ -124,11 +124,12 @@ async function paramsOf(
 }
 
 /** How the action of a route is called: here when this node offers it, otherwise on any node that does. */
-function callOptions({ broker }: Self, { method }: IncomingMessage, { action, raw }: Route): CallingOptions {
+function callOptions({ broker }: Self, { method, headers }: IncomingMessage, { action, raw, isRepeatable }: Route): CallingOptions {
   const isRead = !raw && (method === 'GET' || method === 'HEAD');
+  const mayRepeat = isRead || (isRepeatable && headers['idempotency-key'] !== undefined);
   return {
     timeout: raw ? RUN_TIMEOUT_MS : CALL_TIMEOUT_MS,
-    ...(isRead ? { retries: READ_RETRIES } : {}),
+    ...(mayRepeat ? { retries: RETRIES } : {}),
     ...localFirst(broker, action),
   };
 }

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { io, type Socket } from 'socket.io-client';
 import type { PrismeEvent } from '../../mixins/shared/event.ts';
-import { type Client, expectOk, newUser } from '../support/client.ts';
+import { type Client, client, expectOk, newUser } from '../support/client.ts';
 import { eventually } from '../support/eventually.ts';
 import { type Platform, startPlatform } from '../support/platform.ts';
 import { redisAvailable } from '../support/redis.ts';
@@ -90,6 +90,37 @@ else
       for (const { events } of [...receivers, ...flow]) expect(events).toEqual([event]);
       expect((await poll).body.result.events).toEqual([event]);
     }, 60_000);
+
+    it('are emitted once under an Idempotency-Key, at whichever gateway it is repeated, also while an events node is killed', async () => {
+      const { events } = await connect(1, 'websocket', { filters: { types: ['spread.once'] } });
+      const clients = platform.gateways.map((url) => client(url, owner.token));
+      const post = (n: number, gateway: number) =>
+        expectOk<PrismeEvent[]>(
+          (clients[gateway % clients.length] as Client).post(
+            `${path}/events`,
+            { events: [{ type: 'spread.once', payload: { n } }] },
+            { 'idempotency-key': `once-${n}` },
+          ),
+        );
+      // Every one twice at once, and not one asked again by its client: the gateways do.
+      const asked = Array.from({ length: 40 }, (_, i) => post(i >> 1, i));
+      await platform.kill(platform.nodes.find(({ part }) => part === 'events') as (typeof platform.nodes)[number]);
+      const answers = await Promise.all(asked);
+      const starting = platform.start('events');
+
+      for (const [i, answer] of answers.entries()) {
+        expect(answer).toMatchObject([{ type: 'spread.once', payload: { n: i >> 1 } }]);
+        expect(answer).toEqual(answers[i ^ 1]);
+      }
+      expect(await post(7, 0)).toEqual(answers[14]);
+      const wanted = new Set(answers.map(([event]) => event?.id));
+      expect(wanted.size).toBe(20);
+      await eventually(() => [...wanted].every((one) => events.some((event) => event.id === one)), { timeoutMs: 30_000 });
+      const stored = () => expectOk(owner.get(`${path}/events?types=spread.once&limit=100`));
+      await eventually(async () => expect((await stored()).result.events).toHaveLength(20), { timeoutMs: 60_000, everyMs: 200 });
+      expect(new Set((await stored()).result.events.map((event: PrismeEvent) => event.id))).toEqual(wanted);
+      await starting;
+    }, 120_000);
 
     it('go on when an events node is killed: nothing emitted is missing, live, resumed or stored', async () => {
       const { socket, events } = await connect(0, 'websocket');

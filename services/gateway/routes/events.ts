@@ -12,7 +12,8 @@ export const routes: Route[] = [
     action: 'events.emit',
     auth: 'optional',
     limits: searches,
-    summary: 'Emits events; answers once they are durable.',
+    isRepeatable: true,
+    summary: 'Emits events; answers once they are durable. With an Idempotency-Key, a repetition within a day gets the first answer.',
   },
   {
     method: 'GET',

@@ -35,6 +35,8 @@ export interface Route {
   multipart?: boolean;
   /** The action gets raw information too: `headers`, `method`, `ip`, `rawBody` (webhooks). */
   raw?: boolean;
+  /** With an `Idempotency-Key`, which the action gets as `idempotencyKey`, the action does the same request once: it may be called again when its node is lost. */
+  isRepeatable?: boolean;
   /** The answer goes on until one side ends it, which the gateway does when it stops. */
   isEndless?: boolean;
   /** One sentence for the OpenAPI document. */
