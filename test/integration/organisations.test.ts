@@ -59,13 +59,12 @@ describe('an organisation', () => {
   it('refuses bad names and unknown fields, naming them', async () => {
     for (const slug of ['', 'A', 'a:b', 'a/b', '../x', '-a', 'constructor '])
       expect(await admin.post('/orgs', { slug, name: 'X' })).toMatchObject({ status: 400, body: { error: 'RequestValidationError' } });
-    const wrong = await admin.post('/orgs', {
-      slug: fresh('org'),
-      name: 'X',
-      orgId: 'other',
-      joinRules: [{ role: 'member', conditions: [] }],
-    });
-    expect(wrong.body.details.problems.map(({ path }: { path: string }) => path)).toEqual(['joinRules', 'orgId']);
+    const paths = async (more: object) =>
+      (await admin.post('/orgs', { slug: fresh('org'), name: 'X', ...more })).body.details.problems.map(
+        ({ path }: { path: string }) => path,
+      );
+    expect(await paths({ joinRules: [{ role: 'member', conditions: [] }] })).toEqual(['body.joinRules.0.conditions']);
+    expect(await paths({ orgId: 'other', defaultRole: 'member', domains: [' '] })).toEqual(['domains', 'orgId']);
     expect((await admin.post('/orgs', { slug: 'join', name: 'X' })).body.error).toBe('AlreadyUsedError');
   });
 

@@ -2,12 +2,13 @@
 import type { JsonObject } from '../../../mixins/shared/json.ts';
 import type { Route } from '../routes/route.ts';
 import { identity } from './identity.ts';
+import { organisations } from './organisations.ts';
 import { resources } from './resources.ts';
 import { type ActionSchema, COMPONENTS, listOf, map, object, ref, text } from './schema.ts';
 
 const ANY = ['get', 'post', 'put', 'patch', 'delete'];
 const SECURITY = [{ bearer: [] }, { cookie: [] }];
-export const SCHEMAS: Record<string, ActionSchema> = { ...identity, ...resources };
+export const SCHEMAS: Record<string, ActionSchema> = { ...identity, ...organisations, ...resources };
 
 const schemaOf = (action: string): ActionSchema => (Object.hasOwn(SCHEMAS, action) ? (SCHEMAS[action] as ActionSchema) : {});
 

@@ -28,7 +28,23 @@ export const identity: Record<string, ActionSchema> = {
   'identity.anonymous': { body: object({ expiresAfter: { type: ['integer', 'null'], minimum: 1 }, orgSlug: text }), answer: signedIn },
   'identity.once': { query: { token: text }, answer: signedIn },
   'identity.logout': { body: object({ everywhere: flag }), answer: success },
-  'identity.me': { answer: { allOf: [ref('User'), object({ sessionId: text, expires: date })] } },
+  'identity.me': {
+    answer: {
+      allOf: [
+        ref('User'),
+        object({
+          sessionId: text,
+          expires: date,
+          org: map,
+          role: map,
+          permissions: texts,
+          organizations: listOf(map),
+          orgSlugs: texts,
+          membership: map,
+        }),
+      ],
+    },
+  },
   'mfa.prove': {
     body: object({ totp: text }, ['totp']),
     answer: object({ success: flag, recoveryCodes: texts, remainingRecoveryCodes: integer }, ['success']),
