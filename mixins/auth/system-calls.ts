@@ -2,10 +2,13 @@
  * system-calls — what each service may ask for in its own name. A system identity has every right, so it is good for these calls only: a service that
  * is tricked, or taken over, cannot use it to read or change what it has no business with. The gateway acts for people; in its own name it only looks.
  */
+/** Asked of every node for GET /v2/readiness. */
+const READINESS = ['gateway.readiness', 'workspaces.readiness', 'runtime.readiness', 'events.readiness'];
+
 export const SYSTEM_CALLS: Readonly<Record<string, string[]>> = {
   // Rights of a workspace, asked for by every service through the mixin `auth`.
   auth: ['workspaces.access'],
-  gateway: ['workspaces.resolve', 'events.topics.of', 'events.replay', 'runtime.cancel'],
+  gateway: ['workspaces.resolve', 'events.topics.of', 'events.replay', 'runtime.cancel', ...READINESS],
   events: ['workspaces.resolve'],
   'events.topics': ['workspaces.resolve'],
   history: ['workspaces.eventMapping'],

@@ -204,6 +204,12 @@ export const SETTINGS = {
     about: 'host or host:port that fetch may reach although private.',
   },
   fetchForbiddenHosts: { env: 'FETCH_FORBIDDEN_HOSTS', kind: 'list', default: [], about: 'Hosts that fetch never reaches.' },
+  readinessCacheTtlMs: {
+    env: 'READINESS_CACHE_TTL_MS',
+    kind: 'number',
+    default: 30_000,
+    about: 'How long a gateway remembers that the platform is ready.',
+  },
   fetchTimeoutMs: { env: 'FETCH_TIMEOUT_MS', kind: 'number', default: 60_000, about: 'Time-out of one fetch.' },
   fetchMaxBytes: { env: 'FETCH_MAX_BYTES', kind: 'number', default: 20_000_000, about: 'Largest answer of one fetch.' },
   fetchMaxRetries: { env: 'FETCH_MAX_RETRIES', kind: 'number', default: 3, about: 'Retries of one fetch.' },

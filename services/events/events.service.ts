@@ -13,6 +13,8 @@ import type { CallMeta, Identity } from '../../mixins/auth/identity.ts';
 import { type BusMethods, bus } from '../../mixins/bus/bus.mixin.ts';
 import { ALWAYS, matches } from '../../mixins/filters/condition.ts';
 import { parseEventsQuery } from '../../mixins/filters/query.ts';
+import { readiness } from '../../mixins/readiness/readiness.mixin.ts';
+import { brokerCheck, cacheCheck, datalakeCheck } from '../../mixins/readiness/stores.ts';
 import { SECOND } from '../../mixins/shared/clock.ts';
 import { configOf } from '../../mixins/shared/config.ts';
 import { fault, isFault } from '../../mixins/shared/errors.ts';
@@ -55,7 +57,16 @@ const REPLAY_LIMIT = 5_000;
 
 const events: ServiceSchema<object, any> = {
   name: 'events',
-  mixins: [auth(), bus(), cache(), datalake()],
+  mixins: [
+    auth(),
+    bus(),
+    cache(),
+    datalake(),
+    readiness((self: Self) => {
+      const config = configOf(self.broker);
+      return [cacheCheck(config, self.cache), brokerCheck(config, self.bus), datalakeCheck(config, self.datalake)];
+    }),
+  ],
 
   actions: {
     /** POST …/events and the socket message `event`: answers once every event is durable. @throws ForbiddenError · BrokerError · TooManyRequests · IdempotencyKeyReused */

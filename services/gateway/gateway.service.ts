@@ -10,6 +10,7 @@ import type { CallingOptions, Context, ServiceSchema } from 'moleculer';
 import ApiGateway from 'moleculer-web';
 import { identityKeysOf } from '../../mixins/auth/auth.mixin.ts';
 import type { CallMeta, Identity } from '../../mixins/auth/identity.ts';
+import { readiness } from '../../mixins/readiness/readiness.mixin.ts';
 import { MINUTE, SECOND } from '../../mixins/shared/clock.ts';
 import { fault } from '../../mixins/shared/errors.ts';
 import { hexId } from '../../mixins/shared/ids.ts';
@@ -38,6 +39,7 @@ import { assertClean, queryOf } from './policies/hygiene.ts';
 import { runPipeline } from './policies/pipeline.ts';
 import { createForwarder, type Forwarder } from './policies/proxy.ts';
 import { createLimiter, type Limiter } from './policies/rate-limit.ts';
+import { gatewayChecks } from './readiness.ts';
 import { compileRoutes, type Match, type Router } from './router.ts';
 import { routes } from './routes/index.ts';
 import type { Route } from './routes/route.ts';
@@ -153,7 +155,7 @@ function cancelWhenGone(self: Self, response: ServerResponse, match: Match, corr
 
 const gateway: ServiceSchema<object, any> = {
   name: 'gateway',
-  mixins: [core(), ApiGateway as Partial<ServiceSchema<object, any>>],
+  mixins: [core(), readiness(gatewayChecks), ApiGateway as Partial<ServiceSchema<object, any>>],
 
   settings: {
     // The server is made in `started`, when keys and sessions are open.

@@ -15,6 +15,7 @@ import type { AuthMethods } from '../../mixins/auth/contract.ts';
 import type { CallMeta } from '../../mixins/auth/identity.ts';
 import { bus } from '../../mixins/bus/bus.mixin.ts';
 import type { BusMethods } from '../../mixins/bus/contract.ts';
+import { readiness } from '../../mixins/readiness/readiness.mixin.ts';
 import { fault } from '../../mixins/shared/errors.ts';
 import type { JsonObject } from '../../mixins/shared/json.ts';
 import { cache } from '../../mixins/storage/cache/cache.mixin.ts';
@@ -26,6 +27,7 @@ import { disabledListeners, type Explanation, explainPast } from './explanations
 import { compileWorkspace, type Problem, runAutomation } from './interpreter/index.ts';
 import { childrenOf } from './models.ts';
 import { openRuntime, type Runtime } from './open.ts';
+import { runtimeChecks } from './readiness.ts';
 import { type RunRequest, type RunSummary, summaryOf } from './runs.ts';
 import { runIdentity, testRequest, webhookRequest } from './starts.ts';
 import { automationAt, endpointMatches, eventMatches, triggerRows } from './triggers.ts';
@@ -47,7 +49,7 @@ const MAX_LISTED = 500;
 
 const runtime: ServiceSchema<object, any> = {
   name: 'runtime',
-  mixins: [auth(), bus(), cache(), documents({ collections: [] })],
+  mixins: [auth(), bus(), cache(), documents({ collections: [] }), readiness(runtimeChecks)],
 
   actions: {
     /** An HTTP call of an endpoint automation. See WebhookAnswer. @throws ObjectNotFoundError · SuspendedWorkspaceError · what ended the run */

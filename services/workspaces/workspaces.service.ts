@@ -6,6 +6,8 @@
  * Calls   nobody.
  */
 import type { ServiceSchema } from 'moleculer';
+import { readiness } from '../../mixins/readiness/readiness.mixin.ts';
+import { brokerCheck, databaseCheck, filesCheck } from '../../mixins/readiness/stores.ts';
 import { fault } from '../../mixins/shared/errors.ts';
 import { shortId } from '../../mixins/shared/ids.ts';
 import { isPlainObject, type JsonObject } from '../../mixins/shared/json.ts';
@@ -28,7 +30,14 @@ type Named = { workspaceId: string; query?: Record<string, any>; body?: any };
 
 const workspaces: ServiceSchema<any, any> = {
   name: 'workspaces',
-  mixins: [editing()],
+  mixins: [
+    editing(),
+    readiness((self: Self) => [
+      databaseCheck(self.config, self.documents, 'workspaces'),
+      brokerCheck(self.config, self.bus),
+      filesCheck(self.config, self.files, 'modelStorage'),
+    ]),
+  ],
 
   actions: {
     /** GET /workspaces: rows the caller may read. Header `x-total-count`. */

@@ -391,6 +391,13 @@ export function datalakeContract(name: string, open: () => Promise<DatalakeDrive
           .then(() => {}),
       );
 
+      it('is probed by a write of which nothing stays', async () => {
+        const before = [await driver.usage(), (await driver.search({ limit: 0 })).total];
+        await driver.probe();
+        await driver.probe();
+        expect([await driver.usage(), (await driver.search({ limit: 0 })).total]).toEqual(before);
+      });
+
       it('refuses to remove everything by mistake', async () => {
         await expect(driver.remove({})).rejects.toMatchObject({ type: 'BadParametersError' });
       });

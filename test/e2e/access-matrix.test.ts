@@ -12,7 +12,8 @@ import { makeTenants, PRINCIPALS, type Principal } from '../support/tenants.ts';
 import { tokenRing } from '../support/token-ring.ts';
 
 const FILE = join(import.meta.dirname, 'access-matrix.md');
-const keys = routes.map(({ method, path }) => `${method} ${path}`);
+// The gateway answers the readiness itself: it belongs to no action.
+const keys = [...routes.map(({ method, path }) => `${method} ${path}`), 'GET /readiness'];
 // Whoever signs out is gone for the rest.
 const inOrder = [...keys].sort((a, b) => Number(a === 'POST /logout') - Number(b === 'POST /logout'));
 
@@ -87,6 +88,19 @@ describe('the access matrix', () => {
     }
     if (process.env.MATRIX_WRITE) writeFileSync(FILE, written(answers));
     else for (const key of keys) expect({ [key]: answers.get(key) }).toEqual({ [key]: expected.get(key) ?? 'a row in access-matrix.md' });
+  });
+
+  it('tells everybody whether the platform is ready, and a super admin alone what it stands on', async () => {
+    for (const principal of PRINCIPALS) {
+      const bearer = world.by[principal].token;
+      const response = await fetch(`${world.url}/readiness`, {
+        headers: { ...(bearer ? { authorization: `Bearer ${bearer}` } : {}), ...world.headersOf(principal) },
+      });
+      const { status, services } = (await response.json()) as { status: string; services: Record<string, { response?: object }> };
+      expect([principal, response.status, status]).toEqual([principal, 200, 'ready']);
+      const detailed = Object.keys(services).filter((name) => services[name]?.response);
+      expect([principal, detailed]).toEqual([principal, principal === 'superadmin' ? ['gateway', 'workspaces', 'runtime', 'events'] : []]);
+    }
   });
 
   it('has a request and a row for every published route, and none for what is not there', () => {

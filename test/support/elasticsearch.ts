@@ -223,7 +223,7 @@ export async function startElasticStandIn(): Promise<ElasticStandIn> {
   }
 
   function handle(method: string, path: string, text: string): [number, object] {
-    const [, first = '', second = ''] = path.split('/');
+    const [, first = '', second = '', third = ''] = path.split('/');
     if (first === '_index_template') return [200, { acknowledged: true }];
     if (first === '_bulk') return [200, bulk(text)];
     const body = text ? JSON.parse(text) : {};
@@ -235,6 +235,12 @@ export async function startElasticStandIn(): Promise<ElasticStandIn> {
       for (const { index, id } of gone) docs.delete(`${index}/${id}`);
       return [200, { deleted: gone.length, failures: [] }];
     }
+    if (second === '_doc' && method === 'PUT') {
+      docs.set(`${first}/${third}`, { index: first, id: third, source: body });
+      return [201, { result: 'created' }];
+    }
+    if (second === '_doc' && method === 'DELETE')
+      return docs.delete(`${first}/${third}`) ? [200, { result: 'deleted' }] : [404, { result: 'not_found' }];
     if (method === 'GET' && first) return [200, Object.fromEntries(within(first).map(({ index }) => [index, {}]))];
     if (method === 'DELETE' && first) {
       for (const { index, id } of within(first)) docs.delete(`${index}/${id}`);

@@ -212,6 +212,7 @@ export const REQUESTS: Record<string, Make> = {
   'POST /login': at('/login', {}),
   'POST /login/mfa': at('/login/mfa', {}),
   'POST /login/anonymous': at('/login/anonymous', {}),
+  'GET /readiness': at('/readiness'),
   'GET /login/once': at('/login/once?token=unknown'),
   'POST /logout': async (world, principal) => ({
     path: '/logout',

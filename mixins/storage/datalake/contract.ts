@@ -51,6 +51,8 @@ export interface DatalakeDriver {
   get(workspaceId: string, id: string): Promise<PrismeEvent | null>;
   /** Removes and gives the space back; returns how many. */
   remove(selection: { workspaceId?: string; before?: string; userId?: string; types?: string[] }): Promise<number>;
+  /** Writes a mark and removes it again; rejects when the store takes no writes. Nothing of it is ever found or counted. */
+  probe(): Promise<void>;
   /** Events and bytes per workspace. */
   usage(workspaceId?: string): Promise<{ workspaceId: string; events: number; bytes: number }[]>;
   close(): Promise<void>;

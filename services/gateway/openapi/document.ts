@@ -64,7 +64,7 @@ const REDIRECTS: Record<string, JsonObject> = {
   },
   '/login/callback': { get: plain('Where an outside provider sends the browser back to.', 'login.callback') },
   '/readiness': {
-    get: plain('Whether every part can be reached.', 'readiness', READINESS, {
+    get: plain('Whether every node of every part can work; why not, for super admins.', 'readiness', READINESS, {
       400: { description: 'Not every part.', content: { 'application/json': { schema: READINESS } } },
     }),
   },

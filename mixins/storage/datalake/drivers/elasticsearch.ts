@@ -201,6 +201,15 @@ export async function elasticsearchDatalake(options: ElasticsearchOptions): Prom
       const { events } = await search({ workspaceId, where, limit: 1, trackTotal: false });
       return events[0] ?? null;
     },
+    probe: () =>
+      asked(async () => {
+        // Outside of the indices of events; one small document, written anew each time.
+        const mark = { index: `${prefix.slice(0, -'-events'.length)}-probe`, id: 'probe' };
+        const soon = { maxRetries: 0, requestTimeout: 2 * SECOND };
+        await client.index({ ...mark, document: {} }, soon);
+        // Another node may have removed it.
+        await client.delete(mark, { ...soon, ignore: [404] });
+      }),
     async remove({ workspaceId, before, userId, types }) {
       const parts: Condition[] = [];
       if (before !== undefined) parts.push({ field: 'createdAt', op: 'lt', value: before });

@@ -47,6 +47,8 @@ export interface SqliteEngine {
   remove(selection: { workspaceId?: string; before?: string; userId?: string; types?: string[] }): number;
   /** Gives back a slice of the space of what was removed; `false` once there is nothing more to give. */
   compact(isFirst: boolean): boolean;
+  /** Writes a row and takes it away again, in one transaction. */
+  probe(): void;
   usage(workspaceId?: string): { workspaceId: string; events: number; bytes: number }[];
   close(): void;
 }
@@ -302,6 +304,11 @@ export function openSqliteEngine(file: string, { readOnly = false } = {}): Sqlit
       return removeRows(parts.join(' AND '), params);
     },
     compact,
+    probe: () =>
+      transaction(() => {
+        db.exec("INSERT INTO usages (ws, events, bytes) VALUES ('.probe', 0, 0)");
+        db.exec("DELETE FROM usages WHERE ws = '.probe'");
+      }),
     usage(workspaceId) {
       const filter = workspaceId === undefined ? '1' : 'ws = ?';
       const rows = prepare(`SELECT ws AS workspaceId, events, bytes FROM usages WHERE ${filter}`).all(

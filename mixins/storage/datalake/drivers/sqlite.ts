@@ -127,6 +127,7 @@ export async function sqliteDatalake(file: string, { searchTimeoutMs = 15 * SECO
           async () => engine.remove(selection),
           async (isFirst) => engine.compact(isFirst),
         ),
+      probe: async () => engine.probe(),
       usage: async (workspaceId) => engine.usage(workspaceId),
       close: async () => engine.close(),
     };
@@ -143,6 +144,7 @@ export async function sqliteDatalake(file: string, { searchTimeoutMs = 15 * SECO
         () => writer.call('remove', selection),
         (isFirst) => writer.call('compact', isFirst),
       ),
+    probe: () => writer.call('probe'),
     usage: async (workspaceId) => here.usage(workspaceId),
     async close() {
       await writer.close();
