@@ -24,20 +24,24 @@ export const isPermissionList = (value: unknown): boolean => Array.isArray(value
 export const isScopeList = (value: unknown): boolean => Array.isArray(value) && value.length <= MAX && value.every(isOrgScope);
 
 /** Whether `granted` gives all that `wanted` gives; `wanted` may end with `*` itself. */
-function gives(granted: string, wanted: string): boolean {
+function gives(granted: string, wanted: string, hasManage: boolean): boolean {
   const has = granted.split(':');
   const asks = wanted.split(':');
   const last = has.at(-1);
   const isPrefix = (length: number) => has.slice(0, length).every((segment, at) => segment === asks[at]);
   if (last === '*') return asks.length >= has.length && isPrefix(has.length - 1);
   if (has.length !== asks.length || !isPrefix(has.length - 1)) return false;
-  return last === asks.at(-1) || (last === 'manage' && asks.at(-1) !== '*');
+  return last === asks.at(-1) || (hasManage && last === 'manage' && asks.at(-1) !== '*');
 }
 
-export const allows = (granted: readonly string[], wanted: string): boolean => granted.some((one) => gives(one, wanted));
+export const allows = (granted: readonly string[], wanted: string): boolean => granted.some((one) => gives(one, wanted, true));
+
+/** The same for scopes, where `manage` is a name like any other. */
+export const reaches = (scopes: readonly string[], wanted: string): boolean => scopes.some((one) => gives(one, wanted, false));
 
 /** Whether somebody with `granted` may hand out all of `wanted`. */
 export const covers = (granted: readonly string[], wanted: readonly string[]): boolean => wanted.every((one) => allows(granted, one));
+export const coversScopes = (scopes: readonly string[], wanted: readonly string[]): boolean => wanted.every((one) => reaches(scopes, one));
 
 export interface BuiltInRole {
   name: string;

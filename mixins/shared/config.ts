@@ -106,7 +106,7 @@ export const SETTINGS = {
     env: 'PRIVILEGED_WORKSPACES',
     kind: 'text',
     about:
-      'JSON: workspace slug → { serviceAccounts: { defaultRoleSlug, allowedRoleSlugs }, apiKeys: { allowedPermissions, allowedScopes } }, what its runs may make in every organisation.',
+      'JSON: slug of a workspace, or `id:<its id>` (a slug that is free is anybody’s to take) → { serviceAccounts: { defaultRoleSlug, allowedRoleSlugs }, apiKeys: { allowedPermissions, allowedScopes } }, what its runs may make in every organisation.',
   },
   orgCreation: {
     env: 'ORG_CREATION',

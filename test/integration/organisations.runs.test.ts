@@ -275,6 +275,8 @@ describe('checkAccess', () => {
     expect(await check(none, d1)).toMatchObject({ granted: false, reason: 'no access', error: 'Forbidden' });
     expect(await check(one, d1)).toMatchObject({ granted: true, reason: 'scope' });
     expect(await check(one, d2)).toMatchObject({ granted: false });
+    expect(await manager.refused(one, 'checkAccess', { resourceType: 'doc:d1', resourceId: 'x' })).toBe('InvalidInstructionError');
+    expect((await check(await member(org, may, [`${slug}:doc:manage`]), d1)).granted).toBe(false);
     expect(await check(all, d2)).toMatchObject({ granted: true, reason: 'wildcard-scope', hasWildcardScope: true });
     expect(await check(org.owner, d2)).toMatchObject({ reason: 'wildcard-scope', isWorkspaceAdmin: true });
 

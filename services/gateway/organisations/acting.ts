@@ -3,7 +3,7 @@
  * verified identity and the store, never from what he sends. To strangers an organisation is as if it were not there.
  */
 import type { Identity } from '../../../mixins/auth/identity.ts';
-import { allows, covers } from '../../../mixins/auth/permissions.ts';
+import { allows, covers, coversScopes } from '../../../mixins/auth/permissions.ts';
 import { fault } from '../../../mixins/shared/errors.ts';
 import type { JsonObject } from '../../../mixins/shared/json.ts';
 import type { Call, Self } from '../identity/core.mixin.ts';
@@ -64,7 +64,7 @@ export async function actIn(self: Self, ctx: Ask<any>, permission: string | null
 /** Nobody hands out, or takes from others, what he does not have himself; only owners make owners. @throws ForbiddenError */
 export function assertCovers(acting: Acting, { slug, permissions, scopes }: Partial<Role>): void {
   if (slug === 'owner' && !acting.isOwner) throw fault('ForbiddenError', { message: 'Only an owner may give or take the role owner.' });
-  if (covers(acting.permissions, permissions ?? []) && covers(acting.scopes, scopes ?? [])) return;
+  if (covers(acting.permissions, permissions ?? []) && coversScopes(acting.scopes, scopes ?? [])) return;
   throw fault('ForbiddenError', { message: 'This goes beyond what you may do yourself.', data: { permissions, scopes } });
 }
 

@@ -1,8 +1,8 @@
 /**
- * privileges — what runs of a workspace may make in an organisation: said for every organisation by the installation (PRIVILEGED_WORKSPACES, by slug), or
+ * privileges — what runs of a workspace may make in an organisation: said for every organisation by the installation (PRIVILEGED_WORKSPACES, by slug or, safer, `id:<id>`: a slug that is free is anybody's to take), or
  * by an organisation for itself. Both bound what is asked for; nothing else does, since behind a run there need not be a person.
  */
-import { covers, isPermissionList, isScopeList } from '../../../mixins/auth/permissions.ts';
+import { covers, coversScopes, isPermissionList, isScopeList } from '../../../mixins/auth/permissions.ts';
 import { fault } from '../../../mixins/shared/errors.ts';
 import { isPlainObject, type JsonObject } from '../../../mixins/shared/json.ts';
 import type { Self } from '../identity/core.mixin.ts';
@@ -73,7 +73,10 @@ export async function privilegesOf(
   byInstallation: Map<string, Privileges>,
   { orgSlug, workspaceId, workspaceSlug }: { orgSlug: string; workspaceId: string; workspaceSlug: string },
 ): Promise<Privileges> {
-  const found = byInstallation.get(workspaceSlug) ?? (await self.documents.get<PrivilegeRow>(PRIVILEGES.name, rowId(orgSlug, workspaceId)));
+  const found =
+    byInstallation.get(`id:${workspaceId}`) ??
+    byInstallation.get(workspaceSlug) ??
+    (await self.documents.get<PrivilegeRow>(PRIVILEGES.name, rowId(orgSlug, workspaceId)));
   if (!found)
     throw fault('ForbiddenError', {
       message: `The workspace '${workspaceSlug}' has no privileges in this organisation.`,
@@ -101,6 +104,6 @@ export function roleWithin({ serviceAccounts }: Privileges, wanted: string | und
 /** @throws ForbiddenError */
 export function assertKeyWithin({ apiKeys }: Privileges, permissions: string[], scopes: string[]): void {
   if (!apiKeys) throw fault('ForbiddenError', { message: 'This workspace may not deal with keys.' });
-  if (covers(apiKeys.allowedPermissions, permissions) && covers(apiKeys.allowedScopes, scopes)) return;
+  if (covers(apiKeys.allowedPermissions, permissions) && coversScopes(apiKeys.allowedScopes, scopes)) return;
   throw fault('ForbiddenError', { message: 'This goes beyond what this workspace may give.', data: { allowed: apiKeys } });
 }

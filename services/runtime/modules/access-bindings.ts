@@ -134,6 +134,7 @@ async function insertBinding(call: ModuleCall): Promise<JsonObject> {
   }
   for (const name of ['resourceType', 'resourceId', 'principalType', 'principalId'])
     if (given[name] === undefined) throw bad(`data.${name} is required.`);
+  if (/[:*]/.test(given.resourceType as string)) throw bad('data.resourceType holds no colon and no star.');
   if (!['user', 'org', 'group'].includes(given.principalType as string)) throw bad('data.principalType is user, org or group.');
   const documents = await store(services);
   const now = new Date(operation?.at ?? Date.now()).toISOString();

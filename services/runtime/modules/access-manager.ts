@@ -5,7 +5,7 @@
  * Who asks is always the one who started the run, whoever the run poses as; the organisation is the one he acts in, never one that is named.
  * Emits `access-manager.bindings.created`, `access-manager.bindings.deleted`.
  */
-import { allows } from '../../../mixins/auth/permissions.ts';
+import { allows, reaches } from '../../../mixins/auth/permissions.ts';
 import { fault } from '../../../mixins/shared/errors.ts';
 import { isPlainObject, type JsonObject } from '../../../mixins/shared/json.ts';
 import { type Binding, bindingFunctions, bindingsOf } from './access-bindings.ts';
@@ -51,6 +51,8 @@ const reasonOf = ({ principalType, roleSlug }: Binding): string =>
 async function checkAccess(call: ModuleCall): Promise<Answer> {
   const { parameters, services, request } = call;
   const type = textOf(parameters, 'resourceType');
+  // Permissions and scopes are read in parts: a type that holds one of their signs would be taken for another one.
+  if (type !== undefined && /[:*]/.test(type)) throw bad('resourceType holds no colon and no star.');
   const id = textOf(parameters, 'resourceId');
   const action = textOf(parameters, 'action', 'read') as string;
   const isList = parameters.list === true;
@@ -76,7 +78,7 @@ async function checkAccess(call: ModuleCall): Promise<Answer> {
 
   const known = {
     isWorkspaceAdmin: isAdmin,
-    hasWildcardScope: type === undefined ? allows(scopes, `${workspace}:*`) : allows(scopes, `${workspace}:${type}:*`),
+    hasWildcardScope: type === undefined ? reaches(scopes, `${workspace}:*`) : reaches(scopes, `${workspace}:${type}:*`),
   };
   const yes = (reason: string, more: Partial<Answer> = {}): Answer => ({ granted: true, reason, ...known, ...more });
   if (type === undefined || (id === undefined && !isList)) return yes('permission');
@@ -93,7 +95,7 @@ async function checkAccess(call: ModuleCall): Promise<Answer> {
   }
   // Scopes are of one organisation: what others have bound, and this one has no part in, is out of their reach.
   if (!isOfOthers && known.hasWildcardScope) return yes('wildcard-scope');
-  if (!isOfOthers && allows(scopes, `${workspace}:${type}:${id}`)) return yes('scope');
+  if (!isOfOthers && reaches(scopes, `${workspace}:${type}:${id}`)) return yes('scope');
   const [binding] = open;
   return binding ? yes(reasonOf(binding)) : no('no access', 'Forbidden', known);
 }

@@ -1,6 +1,16 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { allows, asTree, BUILT_IN_ROLES, covers, isOrgScope, isPermission, isPermissionList } from '../../../mixins/auth/permissions.ts';
+import {
+  allows,
+  asTree,
+  BUILT_IN_ROLES,
+  covers,
+  coversScopes,
+  isOrgScope,
+  isPermission,
+  isPermissionList,
+  reaches,
+} from '../../../mixins/auth/permissions.ts';
 
 describe('permissions of organisations', () => {
   it('are product:resource:action with a star at the end only', () => {
@@ -43,6 +53,13 @@ describe('permissions of organisations', () => {
     expect(covers(['orgs:members:*'], ['orgs:*'])).toBe(false);
     expect(covers(['orgs:members:manage'], ['orgs:members:*'])).toBe(false);
     expect(covers(['orgs:*', 'agents:*'], ['*'])).toBe(false);
+  });
+
+  it('as scopes know no manage: it is the id of a thing there', () => {
+    expect(reaches(['agents:agents:manage'], 'agents:agents:a1')).toBe(false);
+    expect(reaches(['agents:agents:manage', 'files:*'], 'agents:agents:manage')).toBe(true);
+    expect(coversScopes(['agents:agents:manage'], ['agents:agents:a1'])).toBe(false);
+    expect(coversScopes(['agents:agents:*'], ['agents:agents:a1', 'agents:agents:*'])).toBe(true);
   });
 
   const name = fc.constantFrom('a', 'b', 'c');
