@@ -125,6 +125,22 @@ describe('secrets', () => {
     await ask(client(platform.url), 'GET', at, undefined, { 'x-prismeai-api-key': put('badApiKey') });
     await ask(owner, 'GET', `${at}/security/apikeys`);
 
+    // ---- credentials of an organisation
+    const admin = await signIn(platform.url, { email: ADMIN.email, password: canaries.adminPassword as string });
+    await ask(admin, 'POST', '/orgs', { slug: 'canary', name: 'Canary' });
+    const orgKey = await expectOk(admin.post('/orgs/canary/api-keys', { slug: 'k', name: 'K', permissions: ['orgs:members:read'] }));
+    await ask(client(platform.url), 'GET', '/orgs/canary/members', undefined, { 'x-prismeai-api-key': put('orgKey', orgKey.apiKey) });
+    await ask(client(platform.url), 'GET', '/orgs/canary', undefined, { 'x-prismeai-api-key': `iak_canary_${put('badOrgKey')}` });
+    const account = await expectOk(admin.post('/orgs/canary/service-accounts', { slug: 's', name: 'S', role: 'member' }));
+    const clientSecret = put('accountSecret', account.clientSecret);
+    const { accessToken } = await expectOk(client(platform.url).post('/orgs/canary/service-accounts/s/token', { clientSecret }));
+    await ask(client(platform.url, put('accountToken', accessToken)), 'GET', '/orgs/canary/members');
+    await ask(client(platform.url), 'POST', '/orgs/canary/service-accounts/s/token', { clientSecret: put('badAccountSecret') });
+    const invite = await expectOk(admin.post('/orgs/canary/invites', {}));
+    await ask(owner, 'POST', '/orgs/join', { code: put('inviteCode', invite.code) });
+    await ask(owner, 'POST', '/orgs/join', { code: put('badInviteCode') });
+    for (const kind of ['api-keys', 'service-accounts', 'invites']) await ask(admin, 'GET', `/orgs/canary/${kind}`);
+
     // ---- automations that have the secrets in their hands, and fail with them
     const automations: Record<string, object> = {
       uses: { do: [{ set: { name: 'copy', value: '{{secret.token}}' } }, { set: { name: 'all', value: '{{secret}}' } }], output: 'done' },
