@@ -7,13 +7,16 @@
 import { LRUCache } from 'lru-cache';
 import { SECOND } from '../../mixins/shared/clock.ts';
 import type { OrganisationContext } from '../gateway/contract.ts';
-import type { RunIdentity, RunOrganisation } from './interpreter/index.ts';
+import type { RunOrganisation } from './interpreter/index.ts';
+import type { RunRequest } from './runs.ts';
 import type { Sessions } from './sessions.ts';
 
 export type Standing = RunOrganisation & { permissionList: string[] };
 
+type Asking = Pick<RunRequest, 'identity' | 'workspaceId' | 'run'>;
+
 export interface Organisations {
-  of(identity: RunIdentity, correlationId: string): Promise<Standing | undefined>;
+  of(request: Asking): Promise<Standing | undefined>;
   /** Somebody's standing has changed somewhere. */
   forget(): void;
 }
@@ -32,8 +35,10 @@ export function createOrganisations({
   const known = new LRUCache<string, Standing>({ max: 20_000, ttl: REMEMBER_MS });
   let epoch = 0;
   return {
-    async of({ userId, sessionId, isProven }, correlationId) {
+    async of({ identity: { userId, sessionId, isProven }, workspaceId, run: { correlationId, sourceWorkspaceId } }) {
       if (userId === undefined) return undefined;
+      // Every workspace somebody visits may call others in his name: it does so without what he is in his organisation.
+      if (sourceWorkspaceId !== undefined && sourceWorkspaceId !== workspaceId) return undefined;
       if (!isProven && (sessionId === undefined || (await sessions.find(sessionId))?.userId !== userId)) return undefined;
       const key = JSON.stringify([userId, sessionId]);
       const remembered = known.get(key);

@@ -82,7 +82,7 @@ export function createPlatform({ broker, auth, bus, cache, sessions, models, mod
       return known ? known.expiresAt - Date.now() : undefined;
     },
 
-    organisationOf: ({ identity, run }) => organisations.of(identity, run.correlationId),
+    organisationOf: (request) => organisations.of(request),
 
     async authorize(action, frame, request) {
       const subject = { runningWorkspaceId: request.workspaceId, slug: frame.automationSlug, authorizations: { action } };

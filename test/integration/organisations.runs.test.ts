@@ -62,6 +62,7 @@ beforeAll(async () => {
   gateways = await startGateways(
     { services },
     {
+      fetchAllowedPrivateHosts: ['127.0.0.1'],
       privilegedWorkspaces: JSON.stringify({
         vault: {
           serviceAccounts: { defaultRoleSlug: 'agent-standard', allowedRoleSlugs: ['agent-*'] },
@@ -148,6 +149,36 @@ describe('a run', () => {
       expect(posed.org).toBeFalsy();
       expect(posed.permissions).toBeFalsy();
     }
+  });
+
+  it('of another workspace that calls in the name of its visitor has no organisation', async () => {
+    const org = await makeOrg();
+    const product = await makeWorkspace(fresh('product'), {
+      show: { ...SHOW, output: { ...SHOW.output, user: '{{user.id}}' } },
+      call: CALL,
+    });
+    const visited = await makeWorkspace(fresh('visited'), {
+      pass: {
+        do: [
+          {
+            fetch: {
+              url: `${gateways.url}/workspaces/${product.id}/webhooks/{{body.to}}`,
+              method: 'post',
+              body: '{{body.body}}',
+              output: 'answer',
+            },
+          },
+        ],
+        output: '{{answer}}',
+      },
+    });
+    expect((await product.run(org.owner, 'show')).org.slug).toBe(org.slug);
+    const shown = await visited.run(org.owner, 'pass', { to: 'show', body: {} });
+    expect(shown.user).toBe(idOf(org.owner));
+    expect(shown.org).toBeFalsy();
+    expect(shown.permissions).toBeFalsy();
+    const asked = { to: 'call', body: { function: 'checkAccess', parameters: { resourceType: 'doc' } } };
+    expect((await visited.run(org.owner, 'pass', asked)).result).toMatchObject({ granted: false, error: 'Forbidden' });
   });
 
   it('of somebody without account knows the organisation that lets such people in', async () => {

@@ -82,7 +82,7 @@ async function scoped({ parameters, request, services }: ModuleCall): Promise<Qu
   const all: Query[] = [{ workspaceId: request.workspaceId }, query as Query];
   // Nobody who asks by the web is not the workspace itself.
   if (request.trigger.type !== 'schedule' || request.identity.userId !== undefined) {
-    const standing = await services.organisations.of(request.identity, request.run.correlationId);
+    const standing = await services.organisations.of(request);
     // No slug is empty: whoever acts in no organisation finds nothing.
     all.push({ orgSlug: (standing?.org?.slug as string | undefined) ?? '' });
   }
@@ -120,7 +120,7 @@ async function insertBinding(call: ModuleCall): Promise<JsonObject> {
   const { parameters, request, services, operation } = call;
   const { data } = parameters;
   if (!isPlainObject(data)) throw bad('insertBinding needs data.');
-  const standing = await services.organisations.of(request.identity, request.run.correlationId);
+  const standing = await services.organisations.of(request);
   const orgSlug = standing?.org?.slug as string | undefined;
   if (!standing || !orgSlug) throw fault('ForbiddenError', { message: 'Only somebody who acts in an organisation can bind things in it.' });
   if (data.orgSlug !== undefined && data.orgSlug !== orgSlug)

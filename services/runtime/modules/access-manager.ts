@@ -66,7 +66,7 @@ async function checkAccess(call: ModuleCall): Promise<Answer> {
     ...more,
   });
 
-  const standing = await services.organisations.of(request.identity, request.run.correlationId);
+  const standing = await services.organisations.of(request);
   const isSomebody = request.identity.userId !== undefined && !(request.identity.authData?.anonymous && !standing?.org);
   if (!isSomebody) return no('authentication', 'Unauthorized');
   const workspace = await services.slugOf(request.workspaceId);

@@ -1,10 +1,16 @@
 import { describe, expect, it } from '@jest/globals';
+import type { RunIdentity } from '../../../services/runtime/interpreter/index.ts';
 import { createOrganisations } from '../../../services/runtime/organisations.ts';
 
 const CONTEXT = { orgSlugs: ['one'], permissions: {}, permissionList: ['a:*'], scopes: [] };
 
 const NOBODY = { find: async () => null };
 const U = { userId: 'u', isProven: true } as const;
+const by = (identity: RunIdentity, sourceWorkspaceId?: string) => ({
+  identity,
+  workspaceId: 'w',
+  run: { correlationId: 'c', depth: 0, ...(sourceWorkspaceId ? { sourceWorkspaceId } : {}) },
+});
 
 describe('organisations of runs', () => {
   it('are asked for once in a while, for each person and session', async () => {
@@ -17,16 +23,16 @@ describe('organisations of runs', () => {
       },
       log() {},
     });
-    expect(await organisations.of({}, 'c')).toBeUndefined();
-    expect(await organisations.of({ ...U, sessionId: 's' }, 'c')).toEqual({ userId: 'u', ...CONTEXT });
-    await organisations.of({ ...U, sessionId: 's' }, 'c');
-    await organisations.of({ ...U, sessionId: 't' }, 'c');
+    expect(await organisations.of(by({}))).toBeUndefined();
+    expect(await organisations.of(by({ ...U, sessionId: 's' }))).toEqual({ userId: 'u', ...CONTEXT });
+    await organisations.of(by({ ...U, sessionId: 's' }));
+    await organisations.of(by({ ...U, sessionId: 't' }));
     expect(asked).toEqual([
       { userId: 'u', sessionId: 's' },
       { userId: 'u', sessionId: 't' },
     ]);
     organisations.forget();
-    await organisations.of({ ...U, sessionId: 's' }, 'c');
+    await organisations.of(by({ ...U, sessionId: 's' }));
     expect(asked).toHaveLength(3);
   });
 
@@ -37,14 +43,20 @@ describe('organisations of runs', () => {
       ask: async () => CONTEXT,
       log() {},
     });
-    expect(await organisations.of({ userId: 'u', sessionId: 's' }, 'c')).toBeDefined();
+    expect(await organisations.of(by({ userId: 'u', sessionId: 's' }))).toBeDefined();
     for (const identity of [
       { userId: 'u' },
       { userId: 'u', sessionId: 'u' },
       { userId: 'victim', sessionId: 's' },
       { userId: 'sa:org:bot', sessionId: 'sa:org:bot' },
     ])
-      expect(await organisations.of(identity, 'c')).toBeUndefined();
+      expect(await organisations.of(by(identity))).toBeUndefined();
+  });
+
+  it('stay behind when a workspace calls another one in the name of its visitor', async () => {
+    const organisations = createOrganisations({ sessions: NOBODY, ask: async () => CONTEXT, log() {} });
+    expect(await organisations.of(by(U, 'w'))).toBeDefined();
+    expect(await organisations.of(by(U, 'other'))).toBeUndefined();
   });
 
   it('read before a change are not remembered after it', async () => {
@@ -58,11 +70,11 @@ describe('organisations of runs', () => {
       },
       log() {},
     });
-    const first = organisations.of(U, 'c');
+    const first = organisations.of(by(U));
     organisations.forget();
     answer(CONTEXT);
     await first;
-    const second = organisations.of(U, 'c');
+    const second = organisations.of(by(U));
     answer({ ...CONTEXT, permissionList: [] });
     expect((await second)?.permissionList).toEqual([]);
     expect(asked).toBe(2);
@@ -79,12 +91,12 @@ describe('organisations of runs', () => {
       },
       log: (message) => void logged.push(message),
     });
-    expect(await organisations.of(U, 'c')).toBeUndefined();
+    expect(await organisations.of(by(U))).toBeUndefined();
     expect(logged).toEqual([]);
     problem = new Error('down');
-    expect(await organisations.of(U, 'c')).toBeUndefined();
+    expect(await organisations.of(by(U))).toBeUndefined();
     expect(logged).toHaveLength(1);
     problem = undefined;
-    expect(await organisations.of(U, 'c')).toBeDefined();
+    expect(await organisations.of(by(U))).toBeDefined();
   });
 });
