@@ -22,7 +22,7 @@ import { median, type Row } from './row.ts';
 const isFull = process.argv.includes('--full');
 const EVENTS = isFull ? 1_000_000 : 200_000;
 const CLIENTS = isFull ? 5_000 : 500;
-const BATCH = 500;
+const BATCH = HISTORY_GROUP.batchSize as number; // as the history itself stores
 const TYPES = ['runtime.automations.executed', 'runtime.interactions.triggered', 'error', 'order.paid', 'order.created'];
 const round = (value: number, digits = 1) => Number(value.toFixed(digits));
 const quantile = (values: number[], share: number) =>

@@ -7,6 +7,7 @@
 import { Worker } from 'node:worker_threads';
 import { SECOND } from '../../../shared/clock.ts';
 import { CATALOGUE, type FaultType, fault } from '../../../shared/errors.ts';
+import type { PrismeEvent } from '../../../shared/event.ts';
 import type { Condition, DatalakeDriver, SearchRequest } from '../contract.ts';
 import { openSqliteEngine, type SqliteEngine } from './sqlite.engine.ts';
 import { columnOf } from './sqlite.where.ts';
@@ -114,12 +115,23 @@ async function removeAll(removeSlice: () => Promise<number>, compact: (isFirst: 
   return removed;
 }
 
+type Stored = ReturnType<SqliteEngine['store']>;
+
+async function storeTexts(
+  events: PrismeEvent[],
+  store: (texts: string[]) => Stored | Promise<Stored>,
+): ReturnType<DatalakeDriver['store']> {
+  if (events.length === 0) return { refused: [] };
+  const { refused } = await store(events.map((event) => JSON.stringify(event)));
+  return { refused: refused.map(({ at, reason }) => ({ event: events[at] as PrismeEvent, reason })) };
+}
+
 /** @param file path of the database, or `:memory:` */
 export async function sqliteDatalake(file: string, { searchTimeoutMs = 15 * SECOND } = {}): Promise<DatalakeDriver> {
   if (file === ':memory:') {
     const engine = openSqliteEngine(file);
     return {
-      store: async (events) => engine.store(events),
+      store: (events) => storeTexts(events, engine.store),
       search: async (request) => engine.search(request),
       get: async (workspaceId, id) => engine.get(workspaceId, id),
       remove: (selection) =>
@@ -136,7 +148,7 @@ export async function sqliteDatalake(file: string, { searchTimeoutMs = 15 * SECO
   const writer = remoteEngine(file, false);
   const reader = remoteEngine(file, true, searchTimeoutMs);
   return {
-    store: (events) => (events.length === 0 ? Promise.resolve({ refused: [] }) : writer.call('store', events)),
+    store: (events) => storeTexts(events, (texts) => writer.call('store', texts)),
     search: async (request) => (isQuick(request) ? here.search(request) : reader.call('search', request)),
     get: async (workspaceId, id) => here.get(workspaceId, id),
     remove: (selection) =>
