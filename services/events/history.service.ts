@@ -3,7 +3,7 @@
  *
  * State   none: the consumer group `history` remembers how far it is, the datalake holds the events.
  * Reads   every event, in batches; a batch is acknowledged once the datalake has it. A store that refuses or is slow means lag, never loss.
- * Calls   `workspaces.eventMapping`, for the event types a workspace has declared; without an answer events are kept all the same.
+ * Calls   `workspaces.eventMapping`, for the event types and the mapping a workspace has declared; without an answer events are kept all the same.
  * Dead    an event that the store refuses for what it is becomes a dead letter of the group `history`: listed, redriven and dropped under …/deadletters.
  */
 import type { Context, Service, ServiceSchema } from 'moleculer';
@@ -15,6 +15,7 @@ import type { Delivery, GroupOptions, Subscription } from '../../mixins/bus/cont
 import { SECOND, sleep } from '../../mixins/shared/clock.ts';
 import { fault } from '../../mixins/shared/errors.ts';
 import type { PrismeEvent } from '../../mixins/shared/event.ts';
+import { isPlainObject } from '../../mixins/shared/json.ts';
 import type { DatalakeDriver } from '../../mixins/storage/datalake/contract.ts';
 import { type DatalakeMethods, datalake } from '../../mixins/storage/datalake/datalake.mixin.ts';
 import type { EventMappingAnswer } from '../workspaces/contract.ts';
@@ -28,6 +29,7 @@ type Self = Service &
     consumer: Subscription | null;
     counters: HistoryCounters;
     state(): Promise<object>;
+    declare(workspaceId: string, section: unknown): Promise<void>;
   };
 
 export interface HistoryCounters {
@@ -112,6 +114,16 @@ const history: ServiceSchema<object, any> = {
       const { entries, seconds, dead } = (await this.bus.lag()).find(({ group }) => group === HISTORY_GROUP.group) ?? EMPTY_LAG;
       return { lag: { entries, seconds }, deadLetters: dead, node: { id: this.broker.nodeID, ...this.counters } };
     },
+    /** Hands `events.mapping` to the store. A mapping that it does not take keeps no event out. */
+    async declare(this: Self, workspaceId: string, section: unknown) {
+      const mapping = isPlainObject(section) ? section.mapping : undefined;
+      if (!isPlainObject(mapping) || Object.keys(mapping).length === 0) return;
+      try {
+        await this.datalake.declare(workspaceId, mapping);
+      } catch (error) {
+        this.logger.warn(`The event history does not take events.mapping of workspace ${workspaceId}: ${(error as Error).message}`);
+      }
+    },
   },
 
   created(this: Self) {
@@ -122,7 +134,9 @@ const history: ServiceSchema<object, any> = {
   async started(this: Self) {
     const mappings = createMappings(async (workspaceId) => {
       const options = { meta: this.systemMeta() as object, timeout: MAPPINGS_TIMEOUT_MS };
-      return (await this.broker.call<EventMappingAnswer, object>('workspaces.eventMapping', { workspaceId }, options)).events;
+      const { events } = await this.broker.call<EventMappingAnswer, object>('workspaces.eventMapping', { workspaceId }, options);
+      await this.declare(workspaceId, events);
+      return events;
     });
     this.consumer = await this.bus.all(
       (events, delivery) =>

@@ -65,6 +65,64 @@ describe('Elasticsearch', () => {
     await driver.close();
   });
 
+  describe('with a mapping of a workspace', () => {
+    const mapping = { properties: { aggPayload: { properties: { 'usage.tokens': { type: 'long' } } }, id: { type: 'text' } } };
+    const later = (workspaceId: string) =>
+      event({ id: ulid(), createdAt: new Date(Date.now() + 60_000).toISOString(), source: { correlationId: 'c', workspaceId } });
+    const own = (namespace: string) => standIn.indices().filter((name) => name.startsWith(`${namespace}-events-own-`));
+
+    it('gives its later events an index of its own, with the types as they are given beside ours', async () => {
+      const driver = await elasticsearchDatalake({ url: standIn.url, namespace: 'typed', refresh: true });
+      const old = event({ source: { correlationId: 'c', workspaceId: 'abc' } });
+      await driver.store([old]);
+      await driver.declare('abc', mapping);
+      await driver.store([old, later('abc'), later('ABC'), later('other')]);
+
+      const templates = [...standIn.templates].filter(([name]) => name.startsWith('typed-events-own-'));
+      expect(templates).toHaveLength(1);
+      const [name, { index_patterns, priority, template }] = templates[0] as (typeof templates)[number];
+      expect(index_patterns).toEqual([`${name}-*`]);
+      expect(priority).toBeGreaterThan(standIn.templates.get('typed-events')?.priority);
+      expect(template.mappings.properties.aggPayload).toEqual({ type: 'object', dynamic: true, ...mapping.properties.aggPayload });
+      // What our conditions stand on is not theirs to change.
+      expect(template.mappings.properties.id).toMatchObject({ type: 'keyword' });
+      expect(template.mappings.properties.texts).toMatchObject({ type: 'keyword' });
+      expect(own('typed')).toHaveLength(1);
+      expect((await driver.search({ workspaceId: 'abc', trackTotal: true })).total).toBe(2);
+      await driver.close();
+    });
+
+    it('stores an event in one place whichever node stores it, also one that never heard of the mapping', async () => {
+      const [one, other] = await Promise.all(
+        ['first', 'second'].map(() => elasticsearchDatalake({ url: standIn.url, namespace: 'places', refresh: true })),
+      );
+      await Promise.all([one?.declare('abc', mapping), other?.declare('abc', mapping)]);
+      const third = await elasticsearchDatalake({ url: standIn.url, namespace: 'places', refresh: true });
+      const same = later('abc');
+      for (const driver of [one, other, third]) await driver?.store([same]);
+
+      expect((await third.search({ workspaceId: 'abc', trackTotal: true })).total).toBe(1);
+      for (const driver of [one, other, third]) await driver?.close();
+    });
+
+    it('puts a new field on the index that is there, once, and keeps events when the server refuses a type', async () => {
+      const driver = await elasticsearchDatalake({ url: standIn.url, namespace: 'grown', refresh: true });
+      await driver.declare('abc', mapping);
+      const added = { properties: { aggPayload: { properties: { cost: { type: 'double' } } } } };
+      await driver.declare('abc', added);
+      await driver.declare('abc', added);
+      const mapped = standIn.mapped.filter(({ index }) => index.startsWith('grown-'));
+
+      expect(mapped).toMatchObject([{ properties: { aggPayload: { properties: { cost: { type: 'double' } } } } }]);
+      await expect(driver.declare('xyz', { properties: { aggPayload: { type: 'unheard_of' } } })).rejects.toMatchObject({
+        type: 'SearchError',
+      });
+      expect(await driver.store([later('xyz')])).toEqual({ refused: [] });
+      expect((await driver.search({ workspaceId: 'xyz' })).total).toBe(1);
+      await driver.close();
+    });
+  });
+
   it('names the variable when no server answers', async () => {
     await expect(elasticsearchDatalake({ url: 'http://user:secret@127.0.0.1:1', namespace: 'x', reachWithinMs: 1 })).rejects.toMatchObject({
       type: 'ConfigurationError',

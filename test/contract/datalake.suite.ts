@@ -61,6 +61,23 @@ export function datalakeContract(name: string, open: () => Promise<DatalakeDrive
         expect((await driver.search({ workspaceId: 'twice' })).events).toEqual([twice]);
       });
 
+      it('finds the same, whatever mapping a workspace declares', async () => {
+        const earlier = event(4, { source: { workspaceId: 'Typed' } as never, createdAt: new Date(Date.now() - HOUR).toISOString() });
+        const later = () => event(5, { source: { workspaceId: 'Typed' } as never, createdAt: new Date(Date.now() + HOUR).toISOString() });
+        const [first, second] = [later(), { ...later(), payload: { n: 'no number' } }];
+        await driver.store([earlier]);
+        await driver.declare('Typed', { properties: { aggPayload: { properties: { n: { type: 'long' } } } } });
+        await driver.declare('Typed', { properties: { aggPayload: { properties: { n: { type: 'long' }, m: { type: 'keyword' } } } } });
+        await driver.store([first, second]);
+        await driver.store([earlier, first, second]);
+
+        expect((await driver.search({ workspaceId: 'Typed', trackTotal: true })).total).toBe(3);
+        const found = await driver.search({ workspaceId: 'Typed', where: { field: 'payload.n', op: 'gte', value: 4 } });
+        expect(ids(found.events)).toEqual([first.id, earlier.id]);
+        expect(await driver.get('Typed', second.id)).toEqual(second);
+        expect(await driver.remove({ workspaceId: 'Typed' })).toBe(3);
+      });
+
       it('tells which events it refuses and keeps the others of the batch', async () => {
         const good = event(2, { source: { workspaceId: 'mixed' } as never });
         const bad = { ...event(3, { source: { workspaceId: 'mixed' } as never }), createdAt: 'not a date' };

@@ -24,6 +24,10 @@ export interface ElasticStandIn {
   requests: { method: string; path: string; body: any }[];
   /** Statuses that the next documents of a bulk are refused with, e.g. [429]. */
   refuseNext: number[];
+  /** Index templates by name; the type `unheard_of` is refused. */
+  templates: Map<string, Record<string, any>>;
+  /** Mappings put on indices that are there. */
+  mapped: { index: string; properties: any }[];
   indices(): string[];
   stop(): Promise<void>;
 }
@@ -165,6 +169,8 @@ export async function startElasticStandIn(): Promise<ElasticStandIn> {
   const docs = new Map<string, Stored>();
   const requests: ElasticStandIn['requests'] = [];
   const refuseNext: number[] = [];
+  const templates: ElasticStandIn['templates'] = new Map();
+  const mapped: ElasticStandIn['mapped'] = [];
   const within = (pattern: string) => {
     const tests = decodeURIComponent(pattern).split(',').map(globRegex);
     return [...docs.values()].filter(({ index }) => tests.some((test) => test.test(index)));
@@ -222,11 +228,28 @@ export async function startElasticStandIn(): Promise<ElasticStandIn> {
     };
   }
 
-  function handle(method: string, path: string, text: string): [number, object] {
+  function template(method: string, name: string, body: Doc, isCreate: boolean): [number, object] {
+    if (method === 'GET') {
+      const found = [...templates].filter(([one]) => globRegex(name).test(one));
+      if (found.length === 0 && !name.includes('*')) return [404, { error: { reason: `no template ${name}` } }];
+      return [200, { index_templates: found.map(([one, index_template]) => ({ name: one, index_template })) }];
+    }
+    if (isCreate && templates.has(name)) return [400, { error: { type: 'illegal_argument_exception', reason: 'already exists' } }];
+    const types = JSON.stringify(body.template?.mappings ?? {}).match(/"type":"unheard_of"/);
+    if (types) return [400, { error: { type: 'mapper_parsing_exception', reason: 'No handler for type [unheard_of]' } }];
+    templates.set(name, body);
+    return [200, { acknowledged: true }];
+  }
+
+  function handle(method: string, path: string, text: string, isCreate: boolean): [number, object] {
     const [, first = '', second = '', third = ''] = path.split('/');
-    if (first === '_index_template') return [200, { acknowledged: true }];
     if (first === '_bulk') return [200, bulk(text)];
     const body = text ? JSON.parse(text) : {};
+    if (first === '_index_template') return template(method, decodeURIComponent(second), body, isCreate);
+    if (second === '_mapping') {
+      mapped.push({ index: first, properties: body.properties });
+      return [200, { acknowledged: true }];
+    }
     if (second === '_search') return [200, search(first, body)];
     if (second === '_count')
       return [200, { count: within(first).filter(({ source }) => accepts(body.query ?? { match_all: {} }, source)).length }];
@@ -257,7 +280,7 @@ export async function startElasticStandIn(): Promise<ElasticStandIn> {
       let answer: [number, object];
       try {
         requests.push({ method: request.method as string, path, body: text && !path.endsWith('_bulk') ? JSON.parse(text) : text });
-        answer = handle(request.method as string, path, text);
+        answer = handle(request.method as string, path, text, /[?&]create=true/.test(request.url ?? ''));
       } catch (error) {
         answer =
           error instanceof BadRequest
@@ -276,6 +299,8 @@ export async function startElasticStandIn(): Promise<ElasticStandIn> {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     requests,
     refuseNext,
+    templates,
+    mapped,
     indices: () => [...new Set([...docs.values()].map(({ index }) => index))].sort(),
     async stop() {
       server.closeAllConnections();

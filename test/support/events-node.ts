@@ -21,6 +21,8 @@ export interface EventsNode {
   broker: ServiceBroker;
   dir: string;
   access: Map<string, WorkspaceAccess>;
+  /** `events` of the index of a workspace. */
+  sections: Map<string, unknown>;
   /** Calls an action as somebody: claims of a user, or none. */
   as(claims: Partial<IdentityClaims>): <T = any>(action: string, params: object) => Promise<T>;
   identity(claims: Partial<IdentityClaims>): Identity;
@@ -60,6 +62,7 @@ export async function startEvents(overrides: Partial<Config> = {}): Promise<Even
   );
   const broker = new ServiceBroker({ ...brokerOptions(config), logger: false });
   const access = new Map([workspace('w1'), workspace('w2'), workspace('w3')].map((item) => [item.id, item]));
+  const sections: EventsNode['sections'] = new Map();
   const find = (workspaceId: string) => {
     const found = access.get(workspaceId) ?? [...access.values()].find(({ slug }) => workspaceId === `slug:${slug}`);
     if (!found) throw fault('ObjectNotFoundError', { data: { workspaceId } });
@@ -69,6 +72,11 @@ export async function startEvents(overrides: Partial<Config> = {}): Promise<Even
     name: 'workspaces',
     actions: {
       access: { visibility: 'public', identity: 'system', handler: (ctx: any) => find(ctx.params.workspaceId) },
+      eventMapping: {
+        visibility: 'public',
+        identity: 'system',
+        handler: (ctx: any) => ({ events: sections.get(ctx.params.workspaceId) ?? null }),
+      },
       resolve: { visibility: 'public', identity: 'system', handler: (ctx: any) => ({ id: find(ctx.params.workspaceId).id }) },
     },
   });
@@ -89,6 +97,7 @@ export async function startEvents(overrides: Partial<Config> = {}): Promise<Even
     broker,
     dir,
     access,
+    sections,
     identity,
     meta,
     as: (claims) => (action, params) => broker.call(action, params, { meta: meta(claims) }) as never,

@@ -3,6 +3,7 @@
  * Every sentence is a test in test/contract/datalake.suite.ts, run on every driver.
  */
 import type { PrismeEvent } from '../../shared/event.ts';
+import type { JsonObject } from '../../shared/json.ts';
 
 /**
  * Condition on events: the compiled form that mixins/filters produces from subscription filters, search parameters and read rules.
@@ -47,6 +48,11 @@ export interface SearchResult {
 export interface DatalakeDriver {
   /** Durable on resolve; storing an event again (same id) changes nothing. Returns those the store refused, with the reason. */
   store(events: PrismeEvent[]): Promise<{ refused: { event: PrismeEvent; reason: string }[] }>;
+  /**
+   * Types that a workspace wants fields to have in the store, for events to come: the mapping of its `events.mapping`, unchanged. What is found does not depend
+   * on it. A store without types for fields ignores it. @throws SearchError when the store refuses it; events are kept all the same
+   */
+  declare(workspaceId: string, mapping: JsonObject): Promise<void>;
   search(request: SearchRequest): Promise<SearchResult>;
   get(workspaceId: string, id: string): Promise<PrismeEvent | null>;
   /** Removes and gives the space back; returns how many. */

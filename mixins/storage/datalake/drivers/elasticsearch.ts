@@ -2,7 +2,8 @@
  * elasticsearch — the event history of a cluster: one index per month of `createdAt`, so that an event has one place and storing it again changes nothing.
  *
  * Beside the event, a document holds what makes conditions exact whatever the payload looks like: `texts` (`path=s:text` of every scalar), `nums`
- * (`path#<sortable number>`), `present` and `truthy` (paths), `words` and `json` for text. No mapping depends on what workspaces send, so none can conflict.
+ * (`path#<sortable number>`), `present` and `truthy` (paths), `words` and `json` for text. No mapping depends on what workspaces send, so none can conflict;
+ * workspaces that declare one have indices of their own (elasticsearch.own.ts).
  * `measures` holds numbers for aggregations; names beyond the field limit of the index are not aggregated.
  */
 import { Client, errors } from '@elastic/elasticsearch';
@@ -13,6 +14,7 @@ import { reach } from '../../locations.ts';
 import type { Condition, DatalakeDriver, SearchRequest, SearchResult } from '../contract.ts';
 import { elasticAggregations } from './elasticsearch.aggs.ts';
 import { documentOf, eventOf, HELPERS, indexTemplate } from './elasticsearch.document.ts';
+import { ownIndices } from './elasticsearch.own.ts';
 import { queryOf, sortField } from './elasticsearch.query.ts';
 
 export interface ElasticsearchOptions {
@@ -46,8 +48,9 @@ export async function elasticsearchDatalake(options: ElasticsearchOptions): Prom
   });
   const prefix = `${namespace.toLowerCase().replace(/[^a-z0-9_-]/g, '-')}-events`;
   const everyIndex = `${prefix}-*`;
+  const own = ownIndices(client, prefix);
   /** Month of the event: the same for the same event, always. */
-  const indexOf = (event: PrismeEvent) => `${prefix}-${event.createdAt.slice(0, 7).replace('-', '.')}`;
+  const indexOf = (event: PrismeEvent) => `${own.of(event) ?? prefix}-${event.createdAt.slice(0, 7).replace('-', '.')}`;
 
   await reach(
     'DATALAKE_URL',
@@ -55,6 +58,7 @@ export async function elasticsearchDatalake(options: ElasticsearchOptions): Prom
     () => client.indices.putIndexTemplate(indexTemplate(prefix) as never, { maxRetries: 0 }),
     reachWithinMs,
   );
+  await own.load();
 
   /** Our words for the failures of the far side. */
   async function asked<T>(work: () => Promise<T>): Promise<T> {
@@ -170,8 +174,8 @@ export async function elasticsearchDatalake(options: ElasticsearchOptions): Prom
     const indices = Object.keys(await client.indices.get({ index: everyIndex, allow_no_indices: true, ignore_unavailable: true }));
     let removed = 0;
     for (const index of indices) {
-      const month = index.slice(prefix.length + 1).replace('.', '-');
-      if (!/^\d{4}-\d{2}$/.test(month) || month >= before.slice(0, 7)) continue;
+      const month = /-(\d{4}\.\d{2})$/.exec(index)?.[1]?.replace('.', '-');
+      if (month === undefined || month >= before.slice(0, 7)) continue;
       const { count } = await client.count({ index });
       await client.indices.delete({ index, ignore_unavailable: true });
       removed += count;
@@ -195,6 +199,7 @@ export async function elasticsearchDatalake(options: ElasticsearchOptions): Prom
       }
       return { refused };
     },
+    declare: (workspaceId, mapping) => asked(() => own.declare(workspaceId, mapping)),
     search,
     async get(workspaceId, id) {
       const where: Condition = { field: 'id', op: 'eq', value: id };

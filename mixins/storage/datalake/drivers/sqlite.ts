@@ -132,6 +132,7 @@ export async function sqliteDatalake(file: string, { searchTimeoutMs = 15 * SECO
     const engine = openSqliteEngine(file);
     return {
       store: (events) => storeTexts(events, engine.store),
+      declare: async () => {},
       search: async (request) => engine.search(request),
       get: async (workspaceId, id) => engine.get(workspaceId, id),
       remove: (selection) =>
@@ -149,6 +150,7 @@ export async function sqliteDatalake(file: string, { searchTimeoutMs = 15 * SECO
   const reader = remoteEngine(file, true, searchTimeoutMs);
   return {
     store: (events) => storeTexts(events, (texts) => writer.call('store', texts)),
+    declare: async () => {},
     search: async (request) => (isQuick(request) ? here.search(request) : reader.call('search', request)),
     get: async (workspaceId, id) => here.get(workspaceId, id),
     remove: (selection) =>
