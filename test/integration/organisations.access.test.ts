@@ -14,7 +14,6 @@ import {
 } from '../support/organisations-world.ts';
 
 let gateways: OrganisationsWorld['gateways'];
-let admin: OrganisationsWorld['admin'];
 let author: OrganisationsWorld['author'];
 let person: OrganisationsWorld['person'];
 let makeOrg: OrganisationsWorld['makeOrg'];
@@ -22,7 +21,7 @@ let member: OrganisationsWorld['member'];
 let makeWorkspace: OrganisationsWorld['makeWorkspace'];
 let makeManager: OrganisationsWorld['makeManager'];
 beforeAll(async () => {
-  ({ gateways, admin, author, person, makeOrg, member, makeWorkspace, makeManager } = await startOrganisations());
+  ({ gateways, author, person, makeOrg, member, makeWorkspace, makeManager } = await startOrganisations());
 });
 afterAll(() => gateways?.stop());
 
