@@ -20,7 +20,7 @@ function securityOf(auth: Route['auth']): JsonObject[] {
   return auth === 'apiKey' ? [...SECURITY, { apiKey: [] }] : SECURITY;
 }
 
-function operation({ path, action, auth, summary, multipart, limits, raw }: Route, verb: string, id: string): JsonObject {
+function operation({ path, action, auth, summary, multipart, limits, raw, isRepeatable }: Route, verb: string, id: string): JsonObject {
   const { body, query = {}, params = {}, answer, answerType = 'application/json' } = schemaOf(action);
   const names = [...path.matchAll(/[:*](\w+)/g)].map(([, name]) => name as string);
   const hasBody = verb !== 'get' && verb !== 'delete';
@@ -34,6 +34,7 @@ function operation({ path, action, auth, summary, multipart, limits, raw }: Rout
     parameters: [
       ...names.map((name) => ({ name, in: 'path', required: true, schema: params[name] ?? text })),
       ...Object.entries(query).map(([name, schema]) => ({ name, in: 'query', schema })),
+      ...(isRepeatable ? [{ name: 'Idempotency-Key', in: 'header', schema: { type: 'string', minLength: 1, maxLength: 255 } }] : []),
     ],
     ...(hasBody
       ? {
