@@ -89,6 +89,14 @@ describe('Elasticsearch', () => {
       expect(template.mappings.properties.texts).toMatchObject({ type: 'keyword' });
       expect(own('typed')).toHaveLength(1);
       expect((await driver.search({ workspaceId: 'abc', trackTotal: true })).total).toBe(2);
+
+      // Erasing a user's events leaves the workspace its index; the end of the workspace does not.
+      await driver.remove({ workspaceId: 'abc', userId: 'nobody' });
+      expect(standIn.templates.has(name)).toBe(true);
+      expect(await driver.remove({ workspaceId: 'abc' })).toBe(2);
+      expect(standIn.templates.has(name)).toBe(false);
+      expect(own('typed')).toEqual([]);
+      expect((await driver.search({ workspaceId: 'ABC', trackTotal: true })).total).toBe(1);
       await driver.close();
     });
 

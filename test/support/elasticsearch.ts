@@ -234,6 +234,8 @@ export async function startElasticStandIn(): Promise<ElasticStandIn> {
       if (found.length === 0 && !name.includes('*')) return [404, { error: { reason: `no template ${name}` } }];
       return [200, { index_templates: found.map(([one, index_template]) => ({ name: one, index_template })) }];
     }
+    if (method === 'DELETE')
+      return templates.delete(name) ? [200, { acknowledged: true }] : [404, { error: { reason: `no template ${name}` } }];
     if (isCreate && templates.has(name)) return [400, { error: { type: 'illegal_argument_exception', reason: 'already exists' } }];
     const types = JSON.stringify(body.template?.mappings ?? {}).match(/"type":"unheard_of"/);
     if (types) return [400, { error: { type: 'mapper_parsing_exception', reason: 'No handler for type [unheard_of]' } }];

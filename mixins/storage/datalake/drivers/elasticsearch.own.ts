@@ -17,6 +17,8 @@ export interface OwnIndices {
   load(): Promise<void>;
   /** @throws SearchError when the server refuses the mapping */
   declare(workspaceId: string, mapping: JsonObject): Promise<void>;
+  /** Gives back the indices and the template of a workspace that is gone. */
+  forget(workspaceId: string): Promise<void>;
   /** Name of the index without its month, for an event that belongs to such a workspace. */
   of(event: PrismeEvent): string | undefined;
 }
@@ -56,6 +58,14 @@ export function ownIndices(client: Client, prefix: string): OwnIndices {
     of({ source: { workspaceId }, createdAt }) {
       const found = workspaceId === undefined ? undefined : known.get(workspaceId);
       return found && createdAt >= found.since ? nameOf(prefix, found.workspaceId) : undefined;
+    },
+    async forget(workspaceId) {
+      const name = nameOf(prefix, workspaceId);
+      if (!known.delete(workspaceId) && (await read(name)).length === 0) return;
+      // Servers refuse to delete by pattern.
+      const indices = Object.keys(await client.indices.get({ index: `${name}-*`, allow_no_indices: true, ignore_unavailable: true }));
+      if (indices.length > 0) await client.indices.delete({ index: indices, ignore_unavailable: true });
+      await client.indices.deleteIndexTemplate({ name }, { ignore: [404] });
     },
     async declare(workspaceId, mapping) {
       const text = JSON.stringify(mapping);

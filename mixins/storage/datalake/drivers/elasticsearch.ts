@@ -240,6 +240,7 @@ export async function elasticsearchDatalake(options: ElasticsearchOptions): Prom
           wait_for_completion: true,
           query: queryOf(scope({ workspaceId, where: { all: parts } })) as never,
         });
+        if (workspaceId !== undefined && parts.length === 0) await own.forget(workspaceId);
         return dropped + deleted;
       });
     },
