@@ -34,6 +34,8 @@ export interface EventSource {
   serviceTopic?: string;
   host?: { service: string; replica: string };
   sourceWorkspaceId?: string;
+  /** The automation that caused it had taken an identity (`session.id`, `user.id`): whom it names has done nothing. Set by the runtime only. */
+  isPosed?: true;
   [other: string]: unknown;
 }
 

@@ -76,6 +76,7 @@ export async function startConsumers(options: ConsumersOptions): Promise<Subscri
       ...(known?.email ? { email: known.email } : {}),
       ...(known?.authData ? { authData: known.authData } : {}),
     };
+    if (event.source.isPosed) return { ...identity, isPosed: true };
     const role = user ? await roleOf(identity, workspaceId as string, correlationId) : undefined;
     return role ? { ...identity, role } : identity;
   }

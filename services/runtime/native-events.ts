@@ -7,6 +7,7 @@ import { ulid } from '../../mixins/shared/ids.ts';
 import { isPlainObject, type JsonObject } from '../../mixins/shared/json.ts';
 import type { ExecutedReport, Frame, RunModel, TriggerInfo } from './interpreter/index.ts';
 import type { Redactor } from './redaction.ts';
+import { isPosed } from './rights.ts';
 import { effectRoot, type RunRequest } from './runs.ts';
 
 const CROCKFORD = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
@@ -43,6 +44,7 @@ export function sourceOf(request: RunRequest, frame: Frame, { withUser }: { with
     ...(frame.instance ? { appInstanceFullSlug: frame.instance, appInstanceDepth: instanceDepth } : {}),
     automationSlug: frame.automationSlug,
     automationDepth: frame.depth,
+    ...(isPosed(request, frame) ? { isPosed: true as const } : {}),
   };
 }
 

@@ -35,8 +35,8 @@ export function createOrganisations({
   const known = new LRUCache<string, Standing>({ max: 20_000, ttl: REMEMBER_MS });
   let epoch = 0;
   return {
-    async of({ identity: { userId, sessionId, isProven }, workspaceId, run: { correlationId, sourceWorkspaceId } }) {
-      if (userId === undefined) return undefined;
+    async of({ identity: { userId, sessionId, isProven, isPosed }, workspaceId, run: { correlationId, sourceWorkspaceId } }) {
+      if (userId === undefined || isPosed) return undefined;
       // Every workspace somebody visits may call others in his name: it does so without what he is in his organisation.
       if (sourceWorkspaceId !== undefined && sourceWorkspaceId !== workspaceId) return undefined;
       if (!isProven && (sessionId === undefined || (await sessions.find(sessionId))?.userId !== userId)) return undefined;

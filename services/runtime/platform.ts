@@ -13,6 +13,7 @@ import type { Models } from './models.ts';
 import type { Modules } from './modules/index.ts';
 import { sourceOf } from './native-events.ts';
 import type { Organisations } from './organisations.ts';
+import { isSwitched, rightsOf } from './rights.ts';
 import type { RunRequest } from './runs.ts';
 import type { Sessions } from './sessions.ts';
 import type { PlatformCalls } from './world.ts';
@@ -34,20 +35,10 @@ const TOPICS_KEY = (workspaceId: string) => `topics:{${workspaceId}}`;
 
 export function createPlatform({ broker, auth, bus, cache, sessions, models, modules, organisations }: PlatformOptions): PlatformCalls {
   const abilityOf = (identity: RunIdentity, request: RunRequest) =>
-    auth.abilityFor(
-      {
-        correlationId: request.run.correlationId,
-        ...(identity.userId ? { userId: identity.userId } : {}),
-        ...(identity.sessionId ? { sessionId: identity.sessionId } : {}),
-        ...(identity.email ? { email: identity.email } : {}),
-        ...(identity.authData ? { authData: identity.authData } : {}),
-        ...(identity.platformRole ? { role: identity.platformRole } : {}),
-      },
-      request.workspaceId,
-    );
+    auth.abilityFor({ correlationId: request.run.correlationId, ...rightsOf(identity) }, request.workspaceId);
   const mint = (kind: MintParams['kind'], frame: Frame, request: RunRequest): Promise<MintAnswer> => {
     // Calls to the platform are made as the person who started the run, also after it switched identity.
-    const { userId, sessionId } = request.identity;
+    const { userId, sessionId } = rightsOf(request.identity);
     const params: MintParams = {
       kind,
       workspaceId: request.workspaceId,
@@ -73,8 +64,8 @@ export function createPlatform({ broker, auth, bus, cache, sessions, models, mod
       };
       // Taking somebody's session gives his data, never his roles; coming back to one's own restores them.
       if (id !== request.identity.sessionId) return identity;
-      const { role, platformRole } = request.identity;
-      return { ...identity, ...(role ? { role } : {}), ...(platformRole ? { platformRole } : {}) };
+      const { role, platformRole, isPosed } = request.identity;
+      return { ...identity, ...(role ? { role } : {}), ...(platformRole ? { platformRole } : {}), ...(isPosed ? { isPosed } : {}) };
     },
 
     async sessionLifeMs(sessionId) {
@@ -87,8 +78,7 @@ export function createPlatform({ broker, auth, bus, cache, sessions, models, mod
     async authorize(action, frame, request) {
       const subject = { runningWorkspaceId: request.workspaceId, slug: frame.automationSlug, authorizations: { action } };
       (await abilityOf(request.identity, request)).assert('execute', 'automations', subject);
-      const isSwitched = frame.identity.userId !== request.identity.userId || frame.identity.sessionId !== request.identity.sessionId;
-      if (isSwitched) (await abilityOf(frame.identity, request)).assert('execute', 'automations', subject);
+      if (isSwitched(request, frame)) (await abilityOf(frame.identity, request)).assert('execute', 'automations', subject);
     },
 
     mintToken: (kind, frame, request) => mint(kind, frame, request),
@@ -114,7 +104,7 @@ export function createPlatform({ broker, auth, bus, cache, sessions, models, mod
       );
       // Installations that configure themselves when configured must come to rest.
       if (JSON.stringify(config) === before) return config;
-      const { userId, sessionId } = request.identity;
+      const { userId, sessionId } = rightsOf(request.identity);
       await broker.call(
         'appInstances.configure',
         { workspaceId: request.workspaceId, slug: frame.instance, body: config },

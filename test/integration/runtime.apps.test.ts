@@ -150,6 +150,52 @@ describe('identities', () => {
     await expect(runtime.webhook(id, 'climb', {}, {}, { userId: 'stranger' })).rejects.toMatchObject({ type: 'ForbiddenError' });
   });
 
+  it('gain no right by switching and telling others to act: not by an id, not by an open session, not two events later', async () => {
+    const id = await runtime.workspace({
+      hello: { when: { endpoint: true } },
+      byUser: { when: { endpoint: true }, do: [{ set: { name: 'user.id', value: 'owner' } }, { emit: { event: 'act' } }] },
+      bySession: { when: { endpoint: true }, do: [{ set: { name: 'session.id', value: 'session-owner' } }, { emit: { event: 'act' } }] },
+      relay: { when: { events: ['act'] }, do: [{ emit: { event: 'later' } }] },
+      act: {
+        when: { events: ['act', 'later'] },
+        do: [
+          { run: { module: 'secrets', function: 'get', parameters: { name: 'x', scope: 'user' }, output: 'kept' } },
+          { auth: { output: 'pass' } },
+          { try: { do: [{ guarded: {} }], catch: [{ set: { name: 'why', value: '{{$error.error}}' } }] } },
+          { emit: { event: 'acted', payload: { as: '{{user.id}}', role: '{{user.role}}', why: '{{why}}', kept: '{{kept}}' } } },
+        ],
+      },
+      guarded: { authorizations: { action: 'refund' }, do: [{ emit: { event: 'refunded' } }] },
+    });
+    // The owner's session is open, and known to the runtime.
+    await runtime.webhook(id, 'hello', {}, {}, { userId: 'owner' });
+    const before = runtime.minted.length;
+
+    await runtime.webhook(id, 'byUser', {}, {}, { userId: 'stranger' });
+    await runtime.webhook(id, 'bySession', {}, {}, { userId: 'stranger' });
+
+    await eventually(() => expect(runtime.of(id, 'acted')).toHaveLength(4));
+    for (const { payload } of runtime.of(id, 'acted'))
+      expect(payload).toEqual({ as: 'owner', why: 'ForbiddenError', kept: { error: 'user_required' } });
+    expect(runtime.of(id, 'refunded')).toEqual([]);
+    // What such a run calls, it calls as nobody.
+    const minted = runtime.minted.slice(before);
+    expect(minted).toHaveLength(4);
+    for (const token of minted) expect(token).not.toHaveProperty('userId');
+  });
+
+  it('of who really emits keep their rights in what the event starts', async () => {
+    const id = await runtime.workspace({
+      ask: { when: { endpoint: true }, do: [{ emit: { event: 'act' } }] },
+      act: { when: { events: ['act'] }, do: [{ guarded: {} }] },
+      guarded: { authorizations: { action: 'refund' }, do: [{ emit: { event: 'refunded', payload: { role: '{{user.role}}' } } }] },
+    });
+
+    await runtime.webhook(id, 'ask', {}, {}, { userId: 'owner' });
+
+    await eventually(() => expect(runtime.of(id, 'refunded').map(({ payload }) => payload)).toEqual([{ role: 'owner' }]));
+  });
+
   it('of the workspace are handed out as tokens', async () => {
     const id = await runtime.workspace({
       pass: { when: { endpoint: true }, do: [{ auth: { workspace: true, output: 'p' } }], output: '{{p.jwt}}' },

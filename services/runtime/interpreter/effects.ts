@@ -31,6 +31,8 @@ export interface RunIdentity {
   platformRole?: 'superadmin';
   /** The caller himself was verified; absent where it is concluded from an event, or said by another run. */
   isProven?: true;
+  /** An automation took this identity before the event that started the run: it has that person's data, and nobody's rights. */
+  isPosed?: true;
 }
 
 /** The organisation a run is started in, as the one who started it stands there. */

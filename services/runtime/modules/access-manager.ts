@@ -8,6 +8,7 @@
 import { allows, reaches } from '../../../mixins/auth/permissions.ts';
 import { fault } from '../../../mixins/shared/errors.ts';
 import { isPlainObject, type JsonObject } from '../../../mixins/shared/json.ts';
+import { rightsOf } from '../rights.ts';
 import { type Binding, bindingFunctions, bindingsOf } from './access-bindings.ts';
 import type { Module, ModuleCall } from './index.ts';
 
@@ -67,7 +68,7 @@ async function checkAccess(call: ModuleCall): Promise<Answer> {
   });
 
   const standing = await services.organisations.of(request);
-  const isSomebody = request.identity.userId !== undefined && !(request.identity.authData?.anonymous && !standing?.org);
+  const isSomebody = rightsOf(request.identity).userId !== undefined && !(request.identity.authData?.anonymous && !standing?.org);
   if (!isSomebody) return no('authentication', 'Unauthorized');
   const workspace = await services.slugOf(request.workspaceId);
   const { permissionList = [], scopes = [] } = standing ?? {};

@@ -8,6 +8,7 @@ import { SECOND } from '../../../mixins/shared/clock.ts';
 import { fault, isFault } from '../../../mixins/shared/errors.ts';
 import { isPlainObject, type JsonObject } from '../../../mixins/shared/json.ts';
 import type { Stored } from '../../../mixins/storage/documents/contract.ts';
+import { isSwitched, rightsOf } from '../rights.ts';
 import type { RunRequest } from '../runs.ts';
 import type { Module, ModuleCall, ModuleServices } from './index.ts';
 
@@ -46,7 +47,8 @@ function placeOf({ parameters, request, frame }: ModuleCall): Place | { error: s
     throw fault('InvalidInstructionError', { message: "secrets: scope must be 'user' or 'workspace'." });
   if (name.startsWith('prismeai_') && request.identity.platformRole !== 'superadmin')
     throw refused('names starting with prismeai_ are reserved');
-  const userId = frame.identity.userId;
+  // A taken identity is not an authenticated user.
+  const userId = isSwitched(request, frame) ? undefined : rightsOf(request.identity).userId;
   if (scope === 'user' && !userId) return { error: 'user_required' };
   const owner = scope === 'user' ? `user:${userId}` : 'workspace';
   const id = `${request.workspaceId}/${owner}/${name}`;
@@ -57,16 +59,8 @@ const refused = (why: string) => fault('SecretsError', { message: `Not allowed t
 
 async function assertMayWrite({ request, services }: ModuleCall, place: Place): Promise<void> {
   if (place.owner !== 'workspace') return;
-  const { userId, sessionId, email, authData, platformRole } = request.identity;
   const ability = await services.auth.abilityFor(
-    {
-      correlationId: request.run.correlationId,
-      ...(userId ? { userId } : {}),
-      ...(sessionId ? { sessionId } : {}),
-      ...(email ? { email } : {}),
-      ...(authData ? { authData } : {}),
-      ...(platformRole ? { role: platformRole } : {}),
-    },
+    { correlationId: request.run.correlationId, ...rightsOf(request.identity) },
     request.workspaceId,
   );
   const isOwner = ability.role === 'owner' || ability.role === 'editor';
@@ -110,7 +104,7 @@ export const secrets: Module = {
     const place = placeOf(call);
     if ('error' in place) return place;
     const { request, services } = call;
-    if (place.owner === 'workspace' && !request.identity.userId)
+    if (place.owner === 'workspace' && !rightsOf(request.identity).userId)
       return { error: 'not_found', message: 'Workspace secrets need a user in the run.' };
     await open(services);
     const row = await services.documents.get<SecretRow>(COLLECTION, place.id);
