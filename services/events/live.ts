@@ -120,7 +120,7 @@ export async function openLive({ bus, eventsAfter, accessChanged }: LiveOptions)
       const read = () => (readable === null ? Promise.resolve([]) : eventsAfter(workspaceId, options.afterId, SCANNED));
       const { past, replayed } = await catchUp({ ...options, feed, read });
       const isWanted = compile({ all: [where, ...(readable ? [readable] : [])] });
-      return { past: past && past.filter(isWanted), isCut: past !== null && past.length >= SCANNED, replayed };
+      return { past: past?.filter(isWanted) ?? null, isCut: past !== null && past.length >= SCANNED, replayed };
     },
     revoked({ userId, sessionId }) {
       for (const { watchers } of workspaces.values())
