@@ -26,6 +26,7 @@ export const SYSTEM_CALLS: Readonly<Record<string, string[]>> = {
     'runtime.explainLocal',
     'runtime.runs.local',
   ],
+  files: ['gateway.readUpload'],
   automations: ['runtime.check'],
   archives: ['runtime.check'],
   versions: ['runtime.check', 'users.get'],

@@ -57,3 +57,19 @@ export interface OrganisationContext {
   permissionList: string[];
   scopes: string[];
 }
+
+/** A file of a form that waits at the node that took it, until the call that was told of it ends. */
+export interface SpooledFile {
+  node: string;
+  ref: string;
+  /** Bytes. */
+  size: number;
+}
+
+/** `gateway.readUpload` (public, identity: system), asked of the node of the file → base64, '' past the end. @throws InvalidUploadError */
+export interface ReadUploadParams {
+  ref: string;
+  offset: number;
+  /** At most a megabyte is answered. */
+  length: number;
+}

@@ -20,6 +20,7 @@ import { sendResult, sendWebhook } from './answers.ts';
 import { type LiveConfiguration, openConfiguration } from './configuration/live.ts';
 import { isOf } from './configuration/narrow.ts';
 import { type Connections, trackConnections } from './connections.ts';
+import type { ReadUploadParams } from './contract.ts';
 import { drained } from './drain.ts';
 import { sendError } from './http-errors.ts';
 import { type Self as CoreSelf, core } from './identity/core.mixin.ts';
@@ -45,6 +46,7 @@ import { routes } from './routes/index.ts';
 import type { Route } from './routes/route.ts';
 import { drain, listen, makeServer } from './server.ts';
 import { attachSockets, type Sockets } from './sockets.ts';
+import { createSpool, type Spool, type SpoolSession } from './spool.ts';
 import { hasInternalKey, type SystemRoutes, systemRoutes } from './system.ts';
 import { handleUpgrade } from './upgrades.ts';
 
@@ -66,6 +68,7 @@ export type Self = CoreSelf & {
   sockets?: Sockets;
   oidc: Oidc;
   connections: Connections;
+  spool: Spool;
   onHangUp?: () => void;
   httpHandler(request: IncomingMessage, response: ServerResponse): void;
   passConfigured(request: IncomingMessage, response: ServerResponse, path: string, ip: string | undefined): Promise<true | Narrowed>;
@@ -81,7 +84,7 @@ interface Narrowed {
 }
 type Rest = Context<{ req: IncomingMessage; res: ServerResponse }, CallMeta>;
 
-/** Runs may take this long to answer; an action of the platform much less. */
+/** Runs, and large files on their way to a store, may take this long to answer; an action of the platform much less. */
 const RUN_TIMEOUT_MS = 5 * MINUTE;
 const CALL_TIMEOUT_MS = MINUTE;
 /** A read whose node dies is asked again of another one, and what is done once under its key; the client notices a delay. */
@@ -107,9 +110,10 @@ async function paramsOf(
   { route, params }: Match,
   query: JsonObject,
   identity: Identity,
+  spooled: SpoolSession | undefined,
 ): Promise<JsonObject> {
   const { requestMaxBytes, uploadMaxBytes } = self.core.config;
-  const { value: body, raw } = await readBody(request, route, { requestMaxBytes, uploadMaxBytes });
+  const { value: body, raw } = await readBody(request, route, { requestMaxBytes, uploadMaxBytes }, spooled);
   self.policies.validator.check(route, { params, query, body });
   const origin = route.origin ? originOf(self, request) : undefined;
   const built: JsonObject = { ...params, query, body, ...(origin ? { origin } : {}) };
@@ -126,11 +130,15 @@ async function paramsOf(
 }
 
 /** How the action of a route is called: here when this node offers it, otherwise on any node that does. */
-function callOptions({ broker }: Self, { method, headers }: IncomingMessage, { action, raw, isRepeatable }: Route): CallingOptions {
+function callOptions(
+  { broker }: Self,
+  { method, headers }: IncomingMessage,
+  { action, raw, multipart, isRepeatable }: Route,
+): CallingOptions {
   const isRead = !raw && (method === 'GET' || method === 'HEAD');
   const mayRepeat = isRead || (isRepeatable && headers['idempotency-key'] !== undefined);
   return {
-    timeout: raw ? RUN_TIMEOUT_MS : CALL_TIMEOUT_MS,
+    timeout: raw || multipart === 'spooled' ? RUN_TIMEOUT_MS : CALL_TIMEOUT_MS,
     ...(mayRepeat ? { retries: RETRIES } : {}),
     ...localFirst(broker, action),
   };
@@ -173,6 +181,16 @@ const gateway: ServiceSchema<object, any> = {
       identity: 'system',
       handler(this: Self) {
         return this.policies.configuration.reload();
+      },
+    },
+    /** A piece of a file that waits here. */
+    readUpload: {
+      visibility: 'public',
+      identity: 'system',
+      params: { ref: 'string', offset: 'number|integer|min:0', length: 'number|integer|min:1' },
+      async handler(this: Self, ctx: Context<ReadUploadParams>): Promise<string> {
+        const { ref, offset, length } = ctx.params;
+        return (await this.spool.read(ref, offset, length)).toString('base64');
       },
     },
     /** moleculer-web gives every request its context here; what follows is ours: one table instead of a list of aliases tried in turn. */
@@ -219,6 +237,7 @@ const gateway: ServiceSchema<object, any> = {
       const { cors, headers, router, addressOf, limiter } = this.policies;
       const { config } = this.core;
       let match: Match | { allow: string[] } | null = null;
+      let spooled: SpoolSession | undefined;
       try {
         response.setHeader(CORRELATION_HEADER, correlationIdOf(request.headers[CORRELATION_HEADER], config.overwriteCorrelationId));
         applyHeaders(response, headers);
@@ -269,7 +288,8 @@ const gateway: ServiceSchema<object, any> = {
 
         const correlationId = correlationOf(response);
         const identity = identityOf(this, known, credentials, correlationId);
-        const built = await paramsOf(this, request, match, query, identity);
+        if (route.multipart === 'spooled') spooled = this.spool.session();
+        const built = await paramsOf(this, request, match, query, identity, spooled);
         const ifMatch = request.headers['if-match'];
         const call = cancelWhenGone(this, response, match, correlationId);
         const meta: CallMeta = { identity, correlationId, ...call, ...(ifMatch ? { ifMatch } : {}) };
@@ -287,6 +307,8 @@ const gateway: ServiceSchema<object, any> = {
         const { isUnknown, status } = sendError(response, error, action);
         if (isUnknown || status >= 500)
           this.logger.error(`${request.method} ${action ?? 'unrouted'} ${status} ${correlationOf(response)}`, error);
+      } finally {
+        await spooled?.end();
       }
     },
   },
@@ -294,6 +316,7 @@ const gateway: ServiceSchema<object, any> = {
   async started(this: Self) {
     const { config } = this.core;
     const configuration = openConfiguration(config.gatewayConfig);
+    this.spool = createSpool(config);
     this.oidc = await openOidc(this);
     let page: ReturnType<typeof documentPage> | undefined;
     const json = () => openApiOf(routes, config.apiUrl);

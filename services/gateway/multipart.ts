@@ -1,9 +1,17 @@
-/** multipart — forms with files, read within limits: `{ ...fields, files: UploadedFile[] }`, or files at their field name for webhooks. */
+/**
+ * multipart — forms with files, read within limits: `{ ...fields, files: UploadedFile[] }`, or files at their field name for webhooks. With a spool the
+ * bytes go to disk at its pace, and the form holds `spooled` instead of `base64`.
+ */
 import type { IncomingMessage } from 'node:http';
+import type { Readable } from 'node:stream';
 import { Busboy, type BusboyHeaders } from '@fastify/busboy';
-import { fault } from '../../mixins/shared/errors.ts';
+import { fault, isFault } from '../../mixins/shared/errors.ts';
 import { isHostileName, type JsonObject } from '../../mixins/shared/json.ts';
 import type { UploadedFile } from '../runtime/contract.ts';
+import type { SpooledFile } from './contract.ts';
+import type { SpoolSession } from './spool.ts';
+
+type FormFile = Omit<UploadedFile, 'base64'> & ({ base64: string } | { spooled: SpooledFile });
 
 const MAX_FILES = 20;
 const MAX_FIELDS = 200;
@@ -11,13 +19,19 @@ const MAX_FIELD_BYTES = 1_000_000;
 
 /**
  * @param maxBytes largest sum of all files and fields
- * @param inPlace files stand at their field name (a list when the name repeats)
+ * @param options.inPlace files stand at their field name (a list when the name repeats)
  * @throws PayloadTooLarge · InvalidUploadError
  */
-export function readMultipart(request: IncomingMessage, maxBytes: number, inPlace: boolean): Promise<JsonObject> {
+export function readMultipart(
+  request: IncomingMessage,
+  maxBytes: number,
+  { inPlace = false, spool }: { inPlace?: boolean; spool?: SpoolSession } = {},
+): Promise<JsonObject> {
   return new Promise((resolve, reject) => {
     const values: JsonObject = {};
-    const files: UploadedFile[] = [];
+    const files: FormFile[] = [];
+    const open = new Set<Readable>();
+    const written: Promise<void>[] = [];
     let total = 0;
     let isOver = false;
     const fail = (error: Error) => {
@@ -25,6 +39,7 @@ export function readMultipart(request: IncomingMessage, maxBytes: number, inPlac
       isOver = true;
       request.unpipe(parser);
       request.pause();
+      for (const stream of open) stream.destroy();
       reject(error);
     };
     const count = (bytes: number) => {
@@ -59,32 +74,24 @@ export function readMultipart(request: IncomingMessage, maxBytes: number, inPlac
       count(Buffer.byteLength(value));
       put(name, value);
     });
-    parser.on('file', (fieldname: string, stream: NodeJS.ReadableStream, filename: string, encoding: string, mimetype: string) => {
-      const chunks: Buffer[] = [];
-      stream.on('data', (chunk: Buffer) => {
-        chunks.push(chunk);
-        count(chunk.length);
-      });
-      stream.on('error', fail);
-      stream.on('end', () => {
-        if (isOver) return;
-        const content = Buffer.concat(chunks);
-        const file: UploadedFile = {
-          fieldname,
-          originalname: filename ?? '',
-          encoding,
-          mimetype,
-          size: content.length,
-          base64: content.toString('base64'),
-        };
-        if (inPlace) put(fieldname, file);
-        else files.push(file);
-      });
+    parser.on('file', (fieldname: string, stream: Readable, filename: string, encoding: string, mimetype: string) => {
+      if (isOver) return void stream.resume();
+      // Its place in the form is where it began, whenever its bytes are down.
+      const file = { fieldname, originalname: filename ?? '', encoding, mimetype, size: 0 } as FormFile;
+      if (inPlace) put(fieldname, file);
+      else files.push(file);
+      open.add(stream);
+      written.push(
+        keep(stream, file, count, spool)
+          .catch((cause) => fail(isFault(cause) ? cause : fault('InvalidUploadError', { message: 'The form is not valid.', cause })))
+          .finally(() => open.delete(stream)),
+      );
     });
     for (const limit of ['filesLimit', 'fieldsLimit', 'partsLimit'] as const)
       parser.on(limit, () => fail(fault('InvalidUploadError', { message: 'The form has too many parts.' })));
     parser.on('error', (cause: unknown) => fail(fault('InvalidUploadError', { message: 'The form is not valid.', cause })));
-    parser.on('finish', () => {
+    parser.on('finish', async () => {
+      await Promise.all(written);
       if (isOver) return;
       isOver = true;
       resolve(inPlace ? values : { ...values, files });
@@ -92,4 +99,21 @@ export function readMultipart(request: IncomingMessage, maxBytes: number, inPlac
     request.once('aborted', () => fail(fault('InvalidUploadError', { message: 'The request ended before its body.' })));
     request.pipe(parser);
   });
+}
+
+/** Reads no faster than the disk writes. */
+async function keep(stream: Readable, file: FormFile, count: (bytes: number) => void, spool?: SpoolSession): Promise<void> {
+  const chunks: Buffer[] = [];
+  const place = await spool?.create().catch(full);
+  for await (const chunk of stream as AsyncIterable<Buffer>) {
+    count(chunk.length);
+    file.size += chunk.length;
+    if (place) await place.write(chunk).catch(full);
+    else chunks.push(chunk);
+  }
+  Object.assign(file, place ? { spooled: place.told(file.size) } : { base64: Buffer.concat(chunks).toString('base64') });
+}
+
+function full(cause: unknown): never {
+  throw isFault(cause) ? cause : fault('ServiceUnavailable', { message: 'The file cannot be taken now: no place to keep it.', cause });
 }

@@ -1,10 +1,12 @@
 /** file-uploads — what a multipart form (or a data URI in one of its fields) becomes: checked names, types and sizes, then bytes and row. */
+import type { Readable } from 'node:stream';
 import type { Config } from '../../mixins/shared/config.ts';
 import { fault, isFault } from '../../mixins/shared/errors.ts';
 import { shortId } from '../../mixins/shared/ids.ts';
 import { isHostileName, isPlainObject, type JsonObject } from '../../mixins/shared/json.ts';
 import { uploadKey } from './dsul/layout.ts';
 import { checkedMetadata, expiryOf, newShareToken, visibility } from './file-access.ts';
+import { type Fetch, spooledContent, spooledOf } from './spooled.ts';
 import type { Author } from './store/draft.ts';
 import type { FileRow } from './store/rows.ts';
 import type { Store } from './store/store.ts';
@@ -12,7 +14,9 @@ import type { Store } from './store/store.ts';
 interface Uploaded {
   originalname: string;
   mimetype: string;
-  base64: string;
+  base64?: string;
+  /** Its bytes wait at the gateway (spooled.ts). */
+  spooled?: unknown;
 }
 
 const MAX_NAME_CHARS = 250;
@@ -21,26 +25,37 @@ const ID = /^[A-Za-z0-9][A-Za-z0-9_-]{5,63}$/;
 
 export interface NewFile {
   row: Omit<FileRow, '_rev'>;
-  bytes: Buffer;
+  /** The bytes, or where they come from. */
+  content: () => Buffer | Readable;
 }
 
 /** @throws InvalidUploadError · PayloadTooLarge · MissingFieldError */
-export function newFiles(config: Config, workspaceId: string, body: unknown, author: Author, now: number): NewFile[] {
+export function newFiles(config: Config, workspaceId: string, body: unknown, author: Author, now: number, fetch: Fetch): NewFile[] {
   const form: JsonObject = isPlainObject(body) ? body : {};
   const uploads = [...(Array.isArray(form.files) ? (form.files as Uploaded[]) : []), ...dataUris(form)];
   if (uploads.length === 0) throw fault('MissingFieldError', { message: 'The form holds no file.', data: { field: 'file' } });
   if (uploads.length > MAX_FILES)
     throw fault('PayloadTooLarge', { message: `At most ${MAX_FILES} files at once.`, data: { limit: MAX_FILES } });
-  return uploads.map((upload, index) => newFile(config, workspaceId, upload, fieldsOf(form, index), author, now));
+  return uploads.map((upload, index) => newFile(config, workspaceId, upload, fieldsOf(form, index), author, now, fetch));
 }
 
-function newFile(config: Config, workspaceId: string, upload: Uploaded, fields: JsonObject, author: Author, now: number): NewFile {
-  const bytes = Buffer.from(upload.base64, 'base64');
+function newFile(
+  config: Config,
+  workspaceId: string,
+  upload: Uploaded,
+  fields: JsonObject,
+  author: Author,
+  now: number,
+  fetch: Fetch,
+): NewFile {
+  const spooled = spooledOf(upload.spooled);
+  const bytes = Buffer.from(spooled ? '' : (upload.base64 ?? ''), 'base64');
+  const size = spooled?.size ?? bytes.length;
   const name = baseName(upload.originalname);
-  if (bytes.length > config.uploadMaxBytes)
+  if (size > config.uploadMaxBytes)
     throw fault('PayloadTooLarge', {
       message: `The file '${name}' is larger than ${config.uploadMaxBytes} bytes.`,
-      data: { name, size: bytes.length, maxBytes: config.uploadMaxBytes },
+      data: { name, size, maxBytes: config.uploadMaxBytes },
     });
   const mimetype = String(upload.mimetype || 'application/octet-stream')
     .split(';')[0]
@@ -67,7 +82,7 @@ function newFile(config: Config, workspaceId: string, upload: Uploaded, fields: 
     name,
     path: uploadKey(workspaceId, id, cleaned(name)),
     mimetype,
-    size: bytes.length,
+    size,
     metadata: checkedMetadata(fields.metadata),
     ...visibility(isPublic),
     ...expiryOf(fields.expiresAfter || 0, now),
@@ -76,7 +91,7 @@ function newFile(config: Config, workspaceId: string, upload: Uploaded, fields: 
     updatedAt: at,
     ...(by ? { createdBy: by, updatedBy: by } : {}),
   };
-  return { row, bytes };
+  return { row, content: () => (spooled ? spooledContent(spooled, fetch) : bytes) };
 }
 
 /** Fields of the nth file: a repeated field applies by position, a single one to all. `metadata.<key>` are gathered. */
@@ -124,9 +139,9 @@ const cleaned = (name: string): string => {
 };
 
 /** Writes the bytes, then the row that makes them visible. @throws AlreadyUsedError for the id */
-export async function putFile(store: Store, row: Omit<FileRow, '_rev'>, bytes: Buffer): Promise<FileRow> {
+export async function putFile(store: Store, { row, content }: NewFile): Promise<FileRow> {
   if (await store.documents.get<FileRow>('files', row.id)) throw taken(row.id);
-  await store.uploads.write(row.path, bytes, { contentType: row.mimetype });
+  await store.uploads.write(row.path, content(), { contentType: row.mimetype });
   try {
     return await store.documents.insert<FileRow>('files', row);
   } catch (error) {

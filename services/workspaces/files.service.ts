@@ -3,14 +3,15 @@
  *
  * State   rows `files/<id>`; bytes `<workspaceId>/<id>.<name>`. Bytes are written before the row that shows them, and removed after it.
  * Emits   `workspaces.files.created|updated|deleted`.
- * Calls   nobody.
+ * Calls   `gateway.readUpload` of the gateway that took the form.
  */
 import { Readable } from 'node:stream';
 import type { ServiceSchema } from 'moleculer';
 import type { Ability } from '../../mixins/auth/contract.ts';
-import { MINUTE } from '../../mixins/shared/clock.ts';
-import { fault } from '../../mixins/shared/errors.ts';
+import { MINUTE, SECOND } from '../../mixins/shared/clock.ts';
+import { fault, isFault } from '../../mixins/shared/errors.ts';
 import { isPlainObject, type JsonObject } from '../../mixins/shared/json.ts';
+import type { ReadUploadParams } from '../gateway/contract.ts';
 import { type Call, editing, type Self } from './editing.mixin.ts';
 import {
   assertShareable,
@@ -25,6 +26,7 @@ import {
 } from './file-access.ts';
 import { newFiles, putFile, sweepExpired } from './file-uploads.ts';
 import { paging } from './listing.ts';
+import type { Fetch } from './spooled.ts';
 import type { FileRow } from './store/rows.ts';
 
 type FileParams = { workspaceId: string; fileId: string; query?: Record<string, any>; body?: any };
@@ -32,6 +34,7 @@ type DownloadParams = { path: string; query?: Record<string, any>; headers?: Rec
 
 /** Workspace that anybody may upload to: profile pictures and the like. */
 const PLATFORM = 'platform';
+const PIECE_TIMEOUT_MS = 10 * SECOND;
 const SORTABLE = new Set(['createdAt', 'updatedAt', 'name', 'size', 'mimetype', 'id']);
 /** Shown by a browser these could run scripts of strangers on the API's own origin. */
 const ACTIVE_TYPES = /^(text\/html|application\/xhtml|image\/svg|text\/xml|application\/xml|text\/javascript|application\/javascript)/;
@@ -50,9 +53,9 @@ const files: ServiceSchema<any, any> = {
       params: { workspaceId: 'string' },
       async handler(this: Self, ctx: Call<FileParams>): Promise<JsonObject[]> {
         const workspaceId = await placeOf(this, ctx, 'create');
-        const drafts = newFiles(this.config, workspaceId, ctx.params.body, this.author(ctx), Date.now());
+        const drafts = newFiles(this.config, workspaceId, ctx.params.body, this.author(ctx), Date.now(), fetchOf(this, ctx));
         const rows: FileRow[] = [];
-        for (const { row, bytes } of drafts) rows.push(await putFile(this.store, row, bytes));
+        for (const draft of drafts) rows.push(await putFile(this.store, draft));
         await tell(this, ctx, workspaceId, 'created', rows);
         return rows.map((row) => shownToEditor(this.config, row));
       },
@@ -105,10 +108,10 @@ const files: ServiceSchema<any, any> = {
       params: { workspaceId: 'string', fileId: 'string' },
       async handler(this: Self, ctx: Call<FileParams>): Promise<JsonObject> {
         const row = await findFile(this, ctx, 'update');
-        const [first] = newFiles(this.config, row.workspaceId, ctx.params.body, this.author(ctx), Date.now());
+        const [first] = newFiles(this.config, row.workspaceId, ctx.params.body, this.author(ctx), Date.now(), fetchOf(this, ctx));
         if (!first) throw fault('MissingFieldError', { message: 'The form must have a file field named file.', data: { field: 'file' } });
         const { mimetype, size, updatedAt } = first.row;
-        await this.store.uploads.write(row.path, first.bytes, { contentType: mimetype });
+        await this.store.uploads.write(row.path, first.content(), { contentType: mimetype });
         const next = await this.store.documents.update<FileRow>('files', row.id, {
           set: { mimetype, size, updatedAt, updatedBy: this.author(ctx).userId ?? null },
         });
@@ -227,6 +230,23 @@ async function placeOf(self: Self, ctx: Call<FileParams>, action: string): Promi
   if (ctx.params.workspaceId !== PLATFORM) return (await self.allowed(ctx, ctx.params.workspaceId, action, 'files')).id;
   (await self.abilityOf(ctx)).assert(action, 'files', { workspaceId: PLATFORM });
   return PLATFORM;
+}
+
+/** Pieces of a file come from the very node that holds it; a node that is gone, or never was, took the file with it. */
+function fetchOf(self: Self, ctx: Call<FileParams>): Fetch {
+  const meta = self.systemMeta(self.identityOf(ctx).correlationId) as object;
+  return ({ node, ref }, offset, length) =>
+    self.broker
+      .call<string, ReadUploadParams>('gateway.readUpload', { ref, offset, length }, {
+        nodeID: node,
+        meta,
+        timeout: PIECE_TIMEOUT_MS,
+      } as never)
+      .catch((cause) => {
+        throw isFault(cause)
+          ? cause
+          : fault('InvalidUploadError', { message: 'The uploaded file cannot be fetched; send it again.', cause });
+      });
 }
 
 /** The path arrives as it stood in the address. */

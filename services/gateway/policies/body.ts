@@ -5,6 +5,7 @@ import { fault } from '../../../mixins/shared/errors.ts';
 import { parseJson } from '../../../mixins/shared/json.ts';
 import { readMultipart } from '../multipart.ts';
 import type { Route } from '../routes/route.ts';
+import type { SpoolSession } from '../spool.ts';
 
 export interface Body {
   value: unknown;
@@ -23,14 +24,14 @@ const BODILESS = new Set(['GET', 'HEAD']);
 const tooLarge = (limit: number, length?: number) =>
   fault('PayloadTooLarge', { data: { limit, ...(length === undefined ? {} : { length }) } });
 
-/** @throws PayloadTooLarge · RequestValidationError */
-export async function readBody(request: IncomingMessage, route: Route, limits: BodyLimits): Promise<Body> {
+/** @param spool where files wait on disk instead of in memory  @throws PayloadTooLarge · RequestValidationError */
+export async function readBody(request: IncomingMessage, route: Route, limits: BodyLimits, spool?: SpoolSession): Promise<Body> {
   const { headers } = request;
   const hasBody = headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
   if (!hasBody) return { value: BODILESS.has(request.method as string) ? undefined : {} };
   const type = (headers['content-type'] ?? '').split(';')[0]?.trim().toLowerCase() ?? '';
   if (type === 'multipart/form-data' && route.multipart)
-    return { value: await readMultipart(request, limits.uploadMaxBytes, Boolean(route.raw)) };
+    return { value: await readMultipart(request, limits.uploadMaxBytes, { inPlace: Boolean(route.raw), ...(spool ? { spool } : {}) }) };
   const raw = await readBytes(request, limits.requestMaxBytes);
   if (raw.length === 0) return { value: {} };
   return { value: parse(raw, type, Boolean(route.raw)), raw };

@@ -5,7 +5,7 @@ const base = '/workspaces/:workspaceId/files';
 const limits = [{ name: 'uploadFile', key: 'userId', windowS: 60, limit: 50 } as const];
 
 export const files: Route[] = [
-  { method: 'POST', path: base, action: 'files.upload', auth: 'apiKey', multipart: true, limits, summary: 'Uploads files.' },
+  { method: 'POST', path: base, action: 'files.upload', auth: 'apiKey', multipart: 'spooled', limits, summary: 'Uploads files.' },
   { method: 'GET', path: base, action: 'files.list', auth: 'apiKey', summary: 'Files of a workspace.' },
   { method: 'POST', path: `${base}/:fileId/share`, action: 'files.share', auth: 'apiKey', summary: 'A temporary address of a file.' },
   { method: 'GET', path: `${base}/*fileId`, action: 'files.get', auth: 'apiKey', summary: 'What is known of a file.' },
@@ -21,7 +21,7 @@ export const files: Route[] = [
     path: `${base}/*fileId`,
     action: 'files.replace',
     auth: 'apiKey',
-    multipart: true,
+    multipart: 'spooled',
     limits,
     summary: 'Replaces the content of a file.',
   },

@@ -31,8 +31,8 @@ export interface Route {
   /** The action gets `origin`: where the browser comes from, when that place may call the platform. For links in mails. */
   origin?: boolean;
   limits?: RateLimit[];
-  /** Accepts multipart/form-data. */
-  multipart?: boolean;
+  /** Accepts multipart/form-data. `spooled`: its files wait on disk, the action gets `spooled` (SpooledFile) instead of `base64`. */
+  multipart?: boolean | 'spooled';
   /** The action gets raw information too: `headers`, `method`, `ip`, `rawBody` (webhooks). */
   raw?: boolean;
   /** With an `Idempotency-Key`, which the action gets as `idempotencyKey`, the action does the same request once: it may be called again when its node is lost. */
