@@ -1,5 +1,5 @@
 /** The same calls with files in a bucket of a real S3 server and rows behind MongoDB's protocol: what a cluster uses. */
-import { describe, expect, it } from '@jest/globals';
+import { describe, it } from '@jest/globals';
 import { startMongo } from '../support/mongo.ts';
 import { s3Available, startSwift } from '../support/swift.ts';
 import { clientCalls } from './client-calls.suite.ts';
@@ -17,5 +17,5 @@ if (s3Available())
   });
 else
   describe('the calls of the public client, on S3 and MongoDB', () => {
-    it('is skipped: no S3 server can be had here', () => expect(true).toBe(true));
+    it.skip('needs an S3 server', () => {});
   });

@@ -5,7 +5,7 @@ import { type Caller, faultOf, startWorkspaces, type WorkspaceServices } from '.
 
 if (!gitAvailable()) {
   describe('git', () => {
-    it('is skipped: there is no git on this machine', () => expect(true).toBe(true));
+    it.skip('needs git', () => {});
   });
 } else {
   let server: TestGit;
