@@ -137,7 +137,7 @@ export interface Carrier {
   leave(group: string, member: string): Promise<void>;
   /** Takes a shard nobody owns, or `null`. */
   lease(group: string, shard: number, member: string, ttlMs: number): Promise<Lease | null>;
-  /** Prolongs leases; answers the shards that are still owned. */
+  /** Prolongs leases; answers the shards that are still owned. A lease that ran out is still owned as long as nobody took it. */
   renew(group: string, leases: { shard: number; token: string }[], ttlMs: number): Promise<number[]>;
   release(group: string, shard: number, token: string): Promise<void>;
   /** `false`: the token is not the owner's any more and nothing was written. Sending the same settlement twice is harmless. */

@@ -373,6 +373,26 @@ export function busContract(name: string, openLog: () => Promise<BusLog>, { isCl
         expect((await node.deadLetters({}))[0]?.event).toMatchObject({ id: 'broken', payload: { raw: '{"not json' } });
       });
 
+      it('leaves a shard to its owner when the lease ran out and nobody took it', async () => {
+        const { carrier } = (await openNode()).core;
+        const settlement = { passed: 0, ahead: [], forget: [], failures: [], dead: [], cursor: '0' };
+        await carrier.register('g');
+        const tokenOf = async (member: string, ttlMs: number) => (await carrier.lease('g', 3, member, ttlMs))?.token as string;
+
+        const token = await tokenOf('m', 20);
+        await new Promise((resolve) => setTimeout(resolve, 80));
+        expect(await carrier.settle('g', 3, token, { ...settlement })).toBe(true);
+        expect(await carrier.renew('g', [{ shard: 3, token }], 60_000)).toEqual([3]);
+        expect(await carrier.lease('g', 3, 'other', 60_000)).toBeNull();
+
+        expect(await carrier.renew('g', [{ shard: 3, token }], 20)).toEqual([3]);
+        const next = await eventually(async () => (await tokenOf('other', 60_000)) ?? false);
+        expect(await carrier.renew('g', [{ shard: 3, token }], 60_000)).toEqual([]);
+        expect(await carrier.settle('g', 3, token, { ...settlement })).toBe(false);
+        await carrier.release('g', 3, token);
+        expect(await carrier.renew('g', [{ shard: 3, token: next as string }], 60_000)).toEqual([3]);
+      });
+
       it('settles once what is sent twice, and nothing for a former owner', async () => {
         const { carrier } = (await openNode()).core;
         const shard = shardOf('w', carrier.shards);

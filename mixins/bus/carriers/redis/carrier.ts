@@ -106,7 +106,6 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
     const { cursor, passed, ahead, forget, failures, dead } = settlement;
     const answer = await within(
       client.busSettle(
-        keys.lease(shard, group),
         keys.state(shard, group),
         keys.ahead(shard, group),
         keys.failures(shard, group),
@@ -260,7 +259,9 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
     },
     lease,
     async renew(group, leases, ttlMs) {
-      const answers = await within(Promise.all(leases.map(({ shard, token }) => client.busRenew(keys.lease(shard, group), token, ttlMs))));
+      const answers = await within(
+        Promise.all(leases.map(({ shard, token }) => client.busRenew(keys.lease(shard, group), keys.state(shard, group), token, ttlMs))),
+      );
       return leases.filter((_, i) => answers[i] === 1).map(({ shard }) => shard);
     },
     async release(group, shard, token) {

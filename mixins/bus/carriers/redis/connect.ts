@@ -12,9 +12,9 @@ const SCRIPTS = {
   busRegister: ['register', 1],
   busBeat: ['beat', 2],
   busLease: ['lease', 5],
-  busRenew: ['renew', 1],
+  busRenew: ['renew', 2],
   busRelease: ['release', 2],
-  busSettle: ['settle', 5],
+  busSettle: ['settle', 4],
   busRevive: ['revive', 2],
 } as const;
 type Script = (...args: (string | number)[]) => Promise<any>;
