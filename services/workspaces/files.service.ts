@@ -9,7 +9,7 @@ import { Readable } from 'node:stream';
 import type { ServiceSchema } from 'moleculer';
 import type { Ability } from '../../mixins/auth/contract.ts';
 import { MINUTE, SECOND } from '../../mixins/shared/clock.ts';
-import { fault, isFault } from '../../mixins/shared/errors.ts';
+import { fault } from '../../mixins/shared/errors.ts';
 import { isPlainObject, type JsonObject } from '../../mixins/shared/json.ts';
 import type { ReadUploadParams } from '../gateway/contract.ts';
 import { type Call, editing, type Self } from './editing.mixin.ts';
@@ -232,21 +232,19 @@ async function placeOf(self: Self, ctx: Call<FileParams>, action: string): Promi
   return PLATFORM;
 }
 
-/** Pieces of a file come from the very node that holds it; a node that is gone, or never was, took the file with it. */
+/** Pieces of a file come from the very node that holds it. */
 function fetchOf(self: Self, ctx: Call<FileParams>): Fetch {
   const meta = self.systemMeta(self.identityOf(ctx).correlationId) as object;
-  return ({ node, ref }, offset, length) =>
-    self.broker
-      .call<string, ReadUploadParams>('gateway.readUpload', { ref, offset, length }, {
-        nodeID: node,
-        meta,
-        timeout: PIECE_TIMEOUT_MS,
-      } as never)
-      .catch((cause) => {
-        throw isFault(cause)
-          ? cause
-          : fault('InvalidUploadError', { message: 'The uploaded file cannot be fetched; send it again.', cause });
-      });
+  return async ({ node, ref }, offset, length) => {
+    // A node that is away for a moment stays in the list; one that never was is the invention of a client.
+    if (!self.broker.registry.getNodeList({ onlyAvailable: false }).some((known) => (known as { id?: unknown }).id === node))
+      throw fault('InvalidUploadError', { message: 'The form names a node that is not there.' });
+    return self.broker.call<string, ReadUploadParams>('gateway.readUpload', { ref, offset, length }, {
+      nodeID: node,
+      meta,
+      timeout: PIECE_TIMEOUT_MS,
+    } as never);
+  };
 }
 
 /** The path arrives as it stood in the address. */

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { loadConfig } from '../../../mixins/shared/config.ts';
+import { fault } from '../../../mixins/shared/errors.ts';
 import { readMultipart } from '../../../services/gateway/multipart.ts';
 import { createSpool, type Spool, type SpoolSession } from '../../../services/gateway/spool.ts';
 import { spooledContent, spooledOf } from '../../../services/workspaces/spooled.ts';
@@ -109,6 +110,22 @@ describe('a file that waits at a gateway', () => {
   it('is not kept when it ends before its size', async () => {
     const content = spooledContent(FILE, async (_file, offset) => (offset === 0 ? Buffer.from('12345').toString('base64') : ''));
     await expect(content.toArray()).rejects.toMatchObject({ type: 'InvalidUploadError' });
+  });
+
+  it('is asked for again when its node was silent for a moment, not when it refuses', async () => {
+    let calls = 0;
+    const silentTwice = async () => {
+      calls++;
+      if (calls < 3) throw new Error('RequestRejectedError');
+      return Buffer.alloc(10).toString('base64');
+    };
+    expect(Buffer.concat(await spooledContent(FILE, silentTwice, [1, 1]).toArray())).toHaveLength(10);
+    expect(calls).toBe(3);
+
+    const silent = async () => Promise.reject(new Error('RequestTimeoutError'));
+    await expect(spooledContent(FILE, silent, [1, 1]).toArray()).rejects.toMatchObject({ type: 'UpstreamUnavailable' });
+    const refuses = async () => Promise.reject(fault('InvalidUploadError'));
+    await expect(spooledContent(FILE, refuses).toArray()).rejects.toMatchObject({ type: 'InvalidUploadError' });
   });
 
   it('is not kept when more comes than was asked for', async () => {
