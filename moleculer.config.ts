@@ -8,6 +8,7 @@ import { type Config, loadConfig, useConfig } from './mixins/shared/config.ts';
 import { isFault } from './mixins/shared/errors.ts';
 import { SteadyNodes } from './mixins/shared/steady-nodes.strategy.ts';
 import { watchNodesMiddleware } from './mixins/shared/watch-nodes.middleware.ts';
+import { pacedMiddleware } from './mixins/streams/paced.middleware.ts';
 import { consoleCommands } from './scripts/console/commands.ts';
 
 /** Options of a node; tests and tools make their own brokers with it. */
@@ -47,7 +48,7 @@ export function brokerOptions(config: Config): BrokerOptions {
     validator: true,
     metrics: { enabled: false },
     tracing: { enabled: false },
-    middlewares: [causesMiddleware(), identityMiddleware(), ...(isCluster ? [watchNodesMiddleware()] : [])],
+    middlewares: [causesMiddleware(), identityMiddleware(), ...(isCluster ? [watchNodesMiddleware(), pacedMiddleware()] : [])],
     replOptions: { delimiter: 'prisme $', customCommands: consoleCommands() } as unknown as NonNullable<BrokerOptions['replOptions']>,
     created(broker) {
       useConfig(broker, config);

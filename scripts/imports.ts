@@ -54,6 +54,7 @@ const TABLE: [string, string[], RegExp | null][] = [
   ['mixins/shared/', ['mixins/shared/'], null],
   ['mixins/auth/', ['mixins/auth/', 'mixins/shared/', 'mixins/filters/'], null],
   ['mixins/readiness/', ['mixins/readiness/', 'mixins/shared/'], null],
+  ['mixins/streams/', ['mixins/streams/', 'mixins/auth/', 'mixins/shared/'], null],
   ['mixins/bus/', ['mixins/bus/', 'mixins/shared/'], null],
   ['mixins/filters/', ['mixins/filters/', 'mixins/shared/'], null],
   ['mixins/storage/', ['mixins/storage/', 'mixins/shared/', 'mixins/filters/'], null],

@@ -27,6 +27,7 @@ export const SYSTEM_CALLS: Readonly<Record<string, string[]>> = {
     'runtime.runs.local',
   ],
   files: ['gateway.readUpload'],
+  streams: ['streams.next', 'streams.end'],
   automations: ['runtime.check'],
   archives: ['runtime.check'],
   versions: ['runtime.check', 'users.get'],

@@ -235,6 +235,7 @@ const events: ServiceSchema<object, any> = {
     /** GET …/events/export?format=jsonl|csv with the filters of GET …/events: every match, oldest first. */
     export: {
       visibility: 'published',
+      paced: true,
       identity: 'optional',
       async handler(this: Self, ctx: Call<Named>): Promise<Readable> {
         const { format = 'jsonl', columns, ...query } = ctx.params.query ?? {};

@@ -58,6 +58,7 @@ const archives: ServiceSchema<any, any> = {
     /** POST /workspaces/:workspaceId/versions/:versionId/export (also GET /workspaces/:workspaceId/export): the zip. */
     export: {
       visibility: 'published',
+      paced: true,
       identity: 'required',
       params: { workspaceId: 'string' },
       async handler(this: Self, ctx: Call<{ workspaceId: string; versionId?: string }>): Promise<unknown> {
@@ -70,6 +71,7 @@ const archives: ServiceSchema<any, any> = {
     /** POST /workspaces/export `{ workspaces: { query }, includeApps? }`: those the caller may read, each as an archive of its own. */
     exportMany: {
       visibility: 'published',
+      paced: true,
       identity: 'required',
       async handler(this: Self, ctx: Call<{ body?: JsonObject }>): Promise<unknown> {
         return sendZip(this, ctx, await bulkArchive(this, ctx, ctx.params.body ?? {}), 'bulk-export.zip');

@@ -163,6 +163,7 @@ const files: ServiceSchema<any, any> = {
     /** GET /files/*path `?token`: the bytes, or a range of them. */
     download: {
       visibility: 'published',
+      paced: true,
       identity: 'optional',
       params: { path: 'string' },
       async handler(this: Self, ctx: Call<DownloadParams>): Promise<unknown> {

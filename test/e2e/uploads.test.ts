@@ -1,8 +1,9 @@
-/** A large file comes in without being held in memory: 200 MB, gateway and workspaces being two processes that talk over Redis. */
+/** A large file comes in and goes out without being held in memory: 200 MB, gateway and workspaces being two processes that talk over Redis. */
 import { createHash } from 'node:crypto';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type Client, expectOk, signIn } from '../support/client.ts';
+import { eventually } from '../support/eventually.ts';
 import { ADMIN, type Platform, startPlatform } from '../support/platform.ts';
 import { redisAvailable } from '../support/redis.ts';
 
@@ -10,8 +11,6 @@ const MB = 1_000_000;
 const SIZE = 200 * MB;
 /** What garbage may add before it is collected; held whole the file would add more than twice this, in base64 more than three times. */
 const ALLOWED_GROWTH = 90 * MB;
-/** Read back in ranges. */
-const RANGE = 4 * MB;
 const BORDER = 'border-of-parts';
 
 const isMeasurable = process.platform === 'linux' && redisAvailable();
@@ -20,6 +19,7 @@ const isMeasurable = process.platform === 'linux' && redisAvailable();
   let platform: Platform;
   let owner: Client;
   let workspaceId: string;
+  let file: any;
 
   beforeAll(async () => {
     platform = await startPlatform({ mode: 1, parts: ['gateway', 'workspaces'], env: { UPLOADS_MAX_SIZE: String(2 * SIZE) } });
@@ -65,23 +65,58 @@ const isMeasurable = process.platform === 'linux' && redisAvailable();
   }
 
   it('is uploaded without being held in memory, and is whole', async () => {
-    let file: any;
     const grown = await growth(async () => {
       file = await send(SIZE);
     });
     expect(file.size).toBe(SIZE);
     if (process.env.TEST_LOG) console.info(grown);
     for (const bytesMore of Object.values(grown)) expect(bytesMore).toBeLessThan(ALLOWED_GROWTH);
+  }, 240_000);
 
+  const download = (headers = {}) => fetch(file.url, { headers: { authorization: `Bearer ${owner.token}`, ...headers } });
+
+  it('is downloaded without being held in memory, by a client that takes its time, and is whole', async () => {
     const sent = createHash('sha256');
     for (let index = 0; index < SIZE / MB; index++) sent.update(pieceOf(index));
     const got = createHash('sha256');
-    for (let start = 0; start < SIZE; start += RANGE) {
-      const range = `bytes=${start}-${start + RANGE - 1}`;
-      const answer = await fetch(file.url, { headers: { authorization: `Bearer ${owner.token}`, range } });
-      expect(answer.status).toBe(206);
-      got.update(Buffer.from(await answer.arrayBuffer()));
-    }
+    const grown = await growth(async () => {
+      const answer = await download();
+      expect([answer.status, answer.headers.get('content-length')]).toEqual([200, String(SIZE)]);
+      let size = 0;
+      for await (const chunk of answer.body as unknown as AsyncIterable<Uint8Array>) {
+        got.update(chunk);
+        const before = size;
+        size += chunk.length;
+        if (Math.floor(size / (50 * MB)) > Math.floor(before / (50 * MB))) await new Promise((resolve) => setTimeout(resolve, 1_000));
+      }
+    });
+    if (process.env.TEST_LOG) console.info(grown);
     expect(got.digest('hex')).toBe(sent.digest('hex'));
+    for (const bytesMore of Object.values(grown)) expect(bytesMore).toBeLessThan(ALLOWED_GROWTH);
   }, 240_000);
+
+  it('is downloaded in part', async () => {
+    const answer = await download({ range: `bytes=${3 * MB}-${9 * MB}` });
+    expect([answer.status, answer.headers.get('content-range')]).toEqual([206, `bytes ${3 * MB}-${9 * MB}/${SIZE}`]);
+    const expected = Buffer.concat([...[3, 4, 5, 6, 7, 8].map(pieceOf), pieceOf(9).subarray(0, 1)]);
+    expect(Buffer.from(await answer.arrayBuffer()).equals(expected)).toBe(true);
+  });
+
+  it('is let go when its reader leaves', async () => {
+    const pid = platform.nodes.find(({ part }) => part === 'workspaces')?.process.pid;
+    const isOpen = () =>
+      readdirSync(`/proc/${pid}/fd`).some((fd) => {
+        try {
+          return readlinkSync(`/proc/${pid}/fd/${fd}`).includes(file.id);
+        } catch {
+          return false; // closed meanwhile
+        }
+      });
+    const leaving = new AbortController();
+    const answer = await fetch(file.url, { headers: { authorization: `Bearer ${owner.token}` }, signal: leaving.signal });
+    await (answer.body as ReadableStream<Uint8Array>).getReader().read();
+    await eventually(isOpen);
+    leaving.abort();
+    await eventually(() => expect(isOpen()).toBe(false));
+  });
 });
