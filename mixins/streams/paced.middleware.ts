@@ -12,6 +12,7 @@ import { hexId } from '../shared/ids.ts';
 import { RETRY_AFTER_MS } from '../shared/persistent.ts';
 import { openHeld } from './held.ts';
 import { pulled } from './pulled.ts';
+import { streamsService } from './streams.service.ts';
 
 declare module 'moleculer' {
   interface ActionSchema {
@@ -44,29 +45,7 @@ export function pacedMiddleware({ idleMs = IDLE_MS, retryAfterMs = RETRY_AFTER_M
 
     created(created: ServiceBroker) {
       broker = created;
-      broker.createService({
-        name: 'streams',
-        actions: {
-          /** The piece number `index` of a stream kept here, base64; '' after its last. The same one may be asked for again, an earlier one not. */
-          next: {
-            visibility: 'public',
-            identity: 'system',
-            params: { ref: 'string', index: 'number|integer|min:0' },
-            handler: (ctx: Context<{ ref: string; index: number }>) => held.next(ctx.params.ref, ctx.params.index),
-          },
-          /** Nobody reads it any more. */
-          end: {
-            visibility: 'public',
-            identity: 'system',
-            params: { ref: 'string' },
-            handler: (ctx: Context<{ ref: string }>) => held.end(ctx.params.ref),
-          },
-        },
-        events: {
-          '$node.disconnected': (ctx: Context<{ node: { id: string } }>) => held.endOf(ctx.params.node.id),
-        },
-        stopped: async () => held.endOf(),
-      });
+      broker.createService(streamsService(held));
     },
 
     localAction(next: (ctx: Context) => Promise<unknown>, action: ActionSchema) {

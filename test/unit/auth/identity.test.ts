@@ -9,6 +9,8 @@ import { canonical, identityKeys, identityKeysOf, type NodeIdentityKeys } from '
 import { mayCallAsSystem, SYSTEM_CALLS } from '../../../mixins/auth/system-calls.ts';
 import { loadConfig, useConfig } from '../../../mixins/shared/config.ts';
 import type { JsonObject } from '../../../mixins/shared/json.ts';
+import { openHeld } from '../../../mixins/streams/held.ts';
+import { streamsService } from '../../../mixins/streams/streams.service.ts';
 import { routes } from '../../../services/gateway/routes/index.ts';
 
 const jwk = () => generateKeyPairSync('ed25519').privateKey.export({ format: 'jwk' }) as unknown as JsonObject;
@@ -195,6 +197,8 @@ describe('the services as they are written', () => {
       const { default: schema } = await import(join(root, file));
       collect(schema, schema.name);
     }
+    const streams = streamsService(openHeld(0));
+    collect(streams, streams.name);
   });
 
   it('67: publish exactly the actions of the routing table', () => {
