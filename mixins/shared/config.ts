@@ -197,6 +197,36 @@ export const SETTINGS = {
     about: 'Life of an anonymous session context, seconds.',
   },
   socketContextTtlS: { env: 'CONTEXT_SOCKET_EXPIRE_TIME', kind: 'number', default: 21600, about: 'Life of a socket context, seconds.' },
+  globalContextLargeBytes: {
+    env: 'CONTEXT_GLOBAL_MAX_SIZE',
+    kind: 'number',
+    default: 500_000,
+    about: 'Bytes of a global context above which an error event tells its workspace.',
+  },
+  userContextLargeBytes: {
+    env: 'CONTEXT_USER_MAX_SIZE',
+    kind: 'number',
+    default: 100_000,
+    about: 'Bytes of a user context above which an error event tells its workspace.',
+  },
+  sessionContextLargeBytes: {
+    env: 'CONTEXT_SESSION_MAX_SIZE',
+    kind: 'number',
+    default: 1_000_000,
+    about: 'Bytes of a session context above which an error event tells its workspace.',
+  },
+  socketContextLargeBytes: {
+    env: 'CONTEXT_SOCKET_MAX_SIZE',
+    kind: 'number',
+    default: 100_000,
+    about: 'Bytes of a socket context above which an error event tells its workspace.',
+  },
+  runContextLargeBytes: {
+    env: 'CONTEXT_RUN_MAX_SIZE',
+    kind: 'number',
+    default: 500_000,
+    about: 'Bytes of a run context above which an error event tells its workspace.',
+  },
   fetchAllowedPrivateHosts: {
     env: 'FETCH_ALLOWED_PRIVATE_HOSTS',
     kind: 'list',

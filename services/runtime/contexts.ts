@@ -5,7 +5,7 @@
  * Keys: `ctx:{<workspace>}:global`, `…:user:<id>`, `…:session:<id>`, `…:socket:<id>`, `…:run:<correlation id>`.
  * The life of single paths (`set` with `lifespan`) is kept inside the document under LIFESPANS: path as JSON → expiry in milliseconds.
  */
-import { HOUR, SECOND } from '../../mixins/shared/clock.ts';
+import { HOUR, MINUTE, SECOND } from '../../mixins/shared/clock.ts';
 import type { Config } from '../../mixins/shared/config.ts';
 import { isHostileName, isPlainObject, type JsonObject } from '../../mixins/shared/json.ts';
 import type { CacheDriver, PathOperation } from '../../mixins/storage/cache/contract.ts';
@@ -13,8 +13,10 @@ import type { ContextName, ContextOperation } from './interpreter/index.ts';
 import { keyPart } from './key-part.ts';
 
 const LIFESPANS = '$lifespans';
+const TELL_EVERY_MS = MINUTE;
+const MAX_TOLD = 10_000;
 
-/** Largest document of a context, bytes of JSON: far above what the product warns at, so that nothing legitimate is refused. */
+/** Largest document of a context, bytes of JSON: far above `CONTEXT_…_MAX_SIZE`, where its workspace is told, so that nothing legitimate is refused. */
 export const CONTEXT_MAX_BYTES: Record<ContextName, number> = {
   global: 10_000_000,
   user: 2_000_000,
@@ -44,11 +46,29 @@ export function contextKey(name: ContextName, owner: ContextOwner): string | nul
   return `${base}:${keyPart(owner.correlationId)}`;
 }
 
+/** A document above its `CONTEXT_…_MAX_SIZE`. */
+export interface LargeContext {
+  context: ContextName;
+  bytes: number;
+  maxBytes: number;
+}
+
 export interface Contexts {
   /** The documents of `names`, `{}` for the absent: one round trip. */
   read(names: ContextName[], owner: ContextOwner, now: number): Promise<Record<string, JsonObject>>;
-  /** The document after `operations`. `operationId`: a repetition changes nothing. @throws LimitExceededError */
-  write(name: ContextName, operations: ContextOperation[], owner: ContextOwner, operationId: string, now: number): Promise<JsonObject>;
+  /**
+   * The document after `operations`. `operationId`: a repetition changes nothing. `onLarge`: called at most once a minute for a document that is larger than
+   * `CONTEXT_…_MAX_SIZE`.
+   * @throws LimitExceededError
+   */
+  write(
+    name: ContextName,
+    operations: ContextOperation[],
+    owner: ContextOwner,
+    operationId: string,
+    now: number,
+    onLarge?: (size: LargeContext) => void,
+  ): Promise<JsonObject>;
   /** Keeps the run context alive at least `ms` longer (waits). */
   keepRun(owner: ContextOwner, ms: number): Promise<void>;
 }
@@ -60,6 +80,23 @@ export function createContexts(cache: CacheDriver, config: Config): Contexts {
     if (name === 'session') return Math.max(owner.sessionTtlMs ?? config.anonymousSessionTtlS * SECOND, 10 * SECOND);
     return undefined;
   };
+  const largeBytes: Record<ContextName, number> = {
+    global: config.globalContextLargeBytes,
+    user: config.userContextLargeBytes,
+    session: config.sessionContextLargeBytes,
+    socket: config.socketContextLargeBytes,
+    run: config.runContextLargeBytes,
+  };
+  /** When a large document was told last. */
+  const told = new Map<string, number>();
+
+  function tells(key: string, now: number): boolean {
+    if (now - (told.get(key) ?? Number.NEGATIVE_INFINITY) < TELL_EVERY_MS) return false;
+    if (told.size >= MAX_TOLD) told.clear();
+    told.set(key, now);
+    return true;
+  }
+
   return {
     async read(names, owner, now) {
       const keys = names.map((name) => contextKey(name, owner));
@@ -73,16 +110,19 @@ export function createContexts(cache: CacheDriver, config: Config): Contexts {
       });
       return documents;
     },
-    async write(name, operations, owner, operationId, now) {
+    async write(name, operations, owner, operationId, now, onLarge) {
       const key = contextKey(name, owner);
       const wanted = operations.flatMap((operation) => withLifespan(operation, now));
       if (key === null) return visible(applyLocally({}, wanted), now);
       const life = ttlMs(name, owner);
-      const { value } = await cache.apply(key, wanted, {
+      const maxBytes = largeBytes[name];
+      const { value, bytes } = await cache.apply(key, wanted, {
         operationId,
         maxBytes: CONTEXT_MAX_BYTES[name],
+        largeBytes: maxBytes,
         ...(life === undefined ? {} : { ttlMs: life }),
       });
+      if (bytes !== undefined && onLarge && tells(key, now)) onLarge({ context: name, bytes, maxBytes });
       return visible(value, now);
     },
     async keepRun(owner, ms) {

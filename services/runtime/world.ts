@@ -13,7 +13,7 @@ import type { EventTarget, PrismeEvent } from '../../mixins/shared/event.ts';
 import { EMIT_TOPIC } from '../../mixins/shared/event.ts';
 import type { Guard } from '../../mixins/shared/guard.ts';
 import type { JsonObject } from '../../mixins/shared/json.ts';
-import type { ContextOwner, Contexts } from './contexts.ts';
+import type { ContextOwner, Contexts, LargeContext } from './contexts.ts';
 import { type FetchFailure, performFetch } from './fetch/index.ts';
 import type { HttpAnswer } from './http-answer.ts';
 import {
@@ -110,6 +110,13 @@ const EAGER = new Set(['fetch', 'module', 'wait', 'rateLimit']);
 const WITH_ORGANISATION = new Set<ContextName>(['session', 'user', 'run']);
 
 const isInfrastructure = (error: unknown): boolean => !isFault(error) || error.retryable === true;
+
+/** The variables are kept all the same: their owner is to know before they are too large to be. */
+const largeContext = ({ context, bytes, maxBytes }: LargeContext) => ({
+  error: 'LimitExceededError',
+  message: `The context '${context}' has ${bytes} bytes, more than the ${maxBytes} it is meant for. It is kept; store what is large in a collection or a file.`,
+  details: { context, bytes, maxBytes },
+});
 
 export function createWorld(options: WorldOptions): RunWorld {
   const { services, request, loaded, redactor, journal, http, control } = options;
@@ -269,6 +276,7 @@ export function createWorld(options: WorldOptions): RunWorld {
           await writer(effect.context, frame),
           `${effectRoot(request)}/${key}`,
           now(),
+          (size) => tell(events.error(request, frame, largeContext(size), `${key}/large`, redactor)),
         );
       case 'config.write':
         return platform.configure(effect.operations, frame, request);

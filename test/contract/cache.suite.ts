@@ -279,6 +279,15 @@ export function cacheContract(name: string, open: () => Promise<CacheDriver>, te
         expect(await type(cache.apply(key, [{ type: 'replace', path: ['t'], value: 'é'.repeat(46) }], { maxBytes: 100 }))).toBe('none');
       });
 
+      it('tells the size of a document that is above `largeBytes`', async () => {
+        const key = fresh();
+        const sizeWith = async (text: string) =>
+          (await cache.apply(key, [{ type: 'replace', path: ['t'], value: text }], { largeBytes: 100 })).bytes;
+
+        expect(await sizeWith('é'.repeat(46))).toBeUndefined();
+        expect(await sizeWith('é'.repeat(47))).toBe(102);
+      });
+
       it('keeps the life of the document, or gives the one asked for', async () => {
         const [kept, renewed, made] = [fresh(), fresh(), fresh()];
         await cache.set(kept, { n: 0 }, { ttlMs: 100 });

@@ -96,6 +96,18 @@ describe('webhooks', () => {
     expect(text).toBe('data: {"n":1}\n\ndata: {"n":2}\n\ndata: {"done":true}\n\n');
   });
 
+  it('keep a context that is larger than meant, and tell its workspace', async () => {
+    const id = await runtime.workspace({
+      hoard: { when: { endpoint: true }, do: [{ set: { name: 'global.text', value: '{{body.text}}' } }], output: 'kept' },
+    });
+    expect(await runtime.webhook(id, 'hoard', { text: 'x'.repeat(600_000) })).toMatchObject({ status: 200, body: 'kept' });
+    await eventually(() => runtime.of(id, 'error').length === 1);
+    expect(runtime.of(id, 'error')[0]).toMatchObject({
+      payload: { error: 'LimitExceededError', details: { context: 'global', bytes: 600_011, maxBytes: 500_000 } },
+      source: { automationSlug: 'hoard' },
+    });
+  });
+
   it('fail with the error of the automation, tell it as an event, and show no request', async () => {
     const id = await runtime.workspace({ broken: { when: { endpoint: true }, do: [{ 'no such thing': {} }] } });
 

@@ -25,6 +25,8 @@ export interface ApplyOptions {
   operationId?: string;
   /** Refuse a result above this many bytes of JSON. @throws LimitExceededError, nothing is written */
   maxBytes?: number;
+  /** Tell how many bytes of JSON the result has when it is above this many. */
+  largeBytes?: number;
 }
 
 export interface Versioned<T = unknown> {
@@ -32,6 +34,9 @@ export interface Versioned<T = unknown> {
   /** Starts at 1, grows with each change. */
   version: number;
 }
+
+/** `bytes`: of JSON, when above `largeBytes`. */
+export type Applied = Versioned & { bytes?: number };
 
 export interface BucketResult {
   ok: boolean;
@@ -52,7 +57,7 @@ export interface CacheDriver {
   expire(key: string, ttlMs: number): Promise<boolean>;
 
   /** Path-level operations, in order, all or nothing. Returns the version and the document after them. */
-  apply(key: string, operations: PathOperation[], options?: ApplyOptions): Promise<Versioned>;
+  apply(key: string, operations: PathOperation[], options?: ApplyOptions): Promise<Applied>;
 
   /** Adds to a counter that lives `ttlMs` from its first increment: a fixed window. */
   increment(key: string, by: number, ttlMs: number): Promise<{ count: number; expiresInMs: number }>;

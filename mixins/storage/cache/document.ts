@@ -39,16 +39,17 @@ export function applyOperations(document: unknown, operations: PathOperation[]):
   return root;
 }
 
-/** Refuses a text above `maxBytes`. @throws LimitExceededError */
-export function checkSize(text: string, { maxBytes }: ApplyOptions, key: string): void {
+/** The bytes of a text, when it is above `largeBytes`; refuses one above `maxBytes`. @throws LimitExceededError */
+export function checkSize(text: string, { maxBytes = Infinity, largeBytes = Infinity }: ApplyOptions, key: string): { bytes?: number } {
   // A character is at most 3 bytes of UTF-8: most documents need not be measured.
-  if (maxBytes === undefined || text.length * 3 <= maxBytes) return;
+  if (text.length * 3 <= Math.min(maxBytes, largeBytes)) return {};
   const bytes = Buffer.byteLength(text);
   if (bytes > maxBytes)
     throw fault('LimitExceededError', {
       message: `The document would be ${bytes} bytes, more than the ${maxBytes} allowed.`,
       data: { key, bytes, maxBytes },
     });
+  return bytes > largeBytes ? { bytes } : {};
 }
 
 /** JSON text of a value; what JSON cannot hold becomes null. */

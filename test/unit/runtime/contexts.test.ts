@@ -66,6 +66,22 @@ describe('contexts', () => {
     expect(await contexts().read(['user'], owner({ userId: 'u' }), 0)).toEqual({ user: {} });
   });
 
+  it('are told when they are larger than meant, once a minute', async () => {
+    const told: unknown[] = [];
+    const grow = (text: string, now: number, over = contexts()) =>
+      over.write('user', set(['text'], text), owner({ userId: 'u' }), `${now}`, now, (size) => told.push(size));
+    const same = contexts();
+    expect(await grow('x'.repeat(100_000), 0, same)).toEqual({ text: 'x'.repeat(100_000) });
+    await grow('x'.repeat(100_001), 59_999, same);
+    expect(told).toEqual([{ context: 'user', bytes: 100_011, maxBytes: 100_000 }]);
+    await grow('x', 60_000, same);
+    await grow('x'.repeat(100_002), 60_001, same);
+    expect(told).toHaveLength(2);
+
+    await grow('x'.repeat(60), 200_000, createContexts(cache, loadConfig({ CONTEXT_USER_MAX_SIZE: '50' })));
+    expect(told[2]).toEqual({ context: 'user', bytes: 71, maxBytes: 50 });
+  });
+
   it('of somebody unknown are his for the run only', async () => {
     expect(await contexts().write('user', set(['a', 'b'], 1), owner(), 'o', 0)).toEqual({ a: { b: 1 } });
     expect(await contexts().read(['user'], owner(), 0)).toEqual({ user: {} });

@@ -238,14 +238,15 @@ export function sqliteCache(file: string, { sweepEveryMs = 30 * SECOND, now = Da
         checkVersion(key, entry, ifVersion);
         const value = applyOperations(entry ? parseJson(entry.value as string) : undefined, operations);
         let version = 0;
+        let size = {};
         if (value !== undefined) {
           const text = toText(value);
-          checkSize(text, options, key);
+          size = checkSize(text, options, key);
           version = save(key, entry, text, ttlMs);
         } else if (entry) discard(entry);
         if (operationId !== undefined)
           sql('INSERT OR REPLACE INTO applied (key, operation, expires) VALUES (?, ?, ?)').run(key, operationId, now() + OPERATION_LIFE_MS);
-        return { value: value ?? null, version };
+        return { value: value ?? null, version, ...size };
       });
     },
 

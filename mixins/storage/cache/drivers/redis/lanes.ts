@@ -7,7 +7,7 @@ import { HOUR } from '../../../../shared/clock.ts';
 import { type Fault, fault, isFault } from '../../../../shared/errors.ts';
 import { hexId } from '../../../../shared/ids.ts';
 import { parseJson } from '../../../../shared/json.ts';
-import type { ApplyOptions, PathOperation, Versioned } from '../../contract.ts';
+import type { Applied, ApplyOptions, PathOperation, Versioned } from '../../contract.ts';
 import { applyOperations, checkSize, toText } from '../../document.ts';
 import type { Commands } from './commands.ts';
 import type { Keys } from './keys.ts';
@@ -15,7 +15,7 @@ import type { Keys } from './keys.ts';
 interface Job {
   operations: PathOperation[];
   options: ApplyOptions;
-  resolve: (result: Versioned) => void;
+  resolve: (result: Applied) => void;
   reject: (error: unknown) => void;
 }
 
@@ -124,7 +124,7 @@ function compute(key: string, state: State, jobs: Job[], withId: Job[]): Plan {
         throw fault('VersionConflict', { data: { key, expected: ifVersion, actual: version } });
       const value = applyOperations(text === null ? undefined : parseJson(text), job.operations);
       const next = value === undefined ? null : toText(value);
-      if (next !== null) checkSize(next, job.options, key);
+      const size = next === null ? {} : checkSize(next, job.options, key);
       // A document made anew has a life of its own.
       if (text === null) ttlMs = -1;
       if (job.options.ttlMs !== undefined) ttlMs = Math.ceil(job.options.ttlMs);
@@ -132,7 +132,7 @@ function compute(key: string, state: State, jobs: Job[], withId: Job[]): Plan {
       text = next;
       if (operationId !== undefined) done.add(operationId);
       applied.push(job);
-      const result = { value: value ?? null, version };
+      const result = { value: value ?? null, version, ...size };
       answers.push(() => job.resolve(result));
     } catch (error) {
       answers.push(() => job.reject(asFault(error)));
