@@ -20,14 +20,14 @@ export async function accessOf(store: Store, workspaceId: string): Promise<Acces
     permissions: row.permissions ?? {},
     roles: rolesOf(snapshot.security, row.id),
     apiKeys: keys.filter((key) => !key.disabled).map(({ hash, name, rules }) => ({ hash, name, rules: scopedRules(rules, row.id) })),
-    ...(row.suspended ? { suspended: true } : {}),
+    ...(row.suspension ? { suspended: true } : {}),
   };
 }
 
 /** @throws ObjectNotFoundError · SuspendedWorkspaceError */
 export async function modelOf(store: Store, workspaceId: string): Promise<ModelAnswer> {
   const { row, snapshot } = await store.current(workspaceId);
-  if (row.suspended) throw fault('SuspendedWorkspaceError', { data: { workspaceId } });
+  if (row.suspension) throw fault('SuspendedWorkspaceError', { data: { workspaceId, reason: row.suspension.reason } });
   const secrets = await all<SecretRow>(store, 'secrets', { workspaceId });
   return {
     ...described(row, snapshot),

@@ -33,6 +33,7 @@ export async function readModel(
     updatedBy: row.updatedBy,
     revision: snapshot.revision,
     ...(row.writeLock ? { writeLock: row.writeLock } : {}),
+    ...(row.suspension ? { suspension: row.suspension } : {}),
     platformRepositories: shownPlatformRepositories(config),
     automations: listedAutomations(snapshot),
     pages: listedPages(snapshot),

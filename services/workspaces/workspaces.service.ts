@@ -24,7 +24,7 @@ import { accessOf, modelOf } from './models.ts';
 import { readModel } from './read-model.ts';
 import { removeWorkspace } from './removal.ts';
 import { statusOf } from './status.ts';
-import type { WorkspaceRow, WriteLock } from './store/rows.ts';
+import type { Suspension, WorkspaceRow, WriteLock } from './store/rows.ts';
 
 type Named = { workspaceId: string; query?: Record<string, any>; body?: any };
 
@@ -199,6 +199,34 @@ const workspaces: ServiceSchema<any, any> = {
       },
     },
 
+    /**
+     * PUT /workspaces/:workspaceId/suspension `{ suspended, reason? }`, for super admins: a suspended workspace runs nothing (423 SuspendedWorkspaceError with
+     * the reason) until it is let go; its owners may read and edit it.
+     */
+    suspend: {
+      visibility: 'published',
+      identity: 'required',
+      params: { workspaceId: 'string' },
+      async handler(this: Self, ctx: Call<Named>): Promise<{ suspended: boolean; suspension?: Suspension }> {
+        if (this.identityOf(ctx).role !== 'superadmin')
+          throw fault('ForbiddenError', { message: 'Only a super admin suspends workspaces.' });
+        const { suspended, reason = '' } = ctx.params.body ?? {};
+        if (typeof suspended !== 'boolean')
+          throw fault('RequestValidationError', { message: "'suspended' must be true or false.", data: { field: 'suspended' } });
+        return this.edit(ctx, ctx.params.workspaceId, { action: 'manage_security', ignoreLock: true }, (draft) => {
+          const { now, author, row } = draft;
+          if (suspended === Boolean(row.suspension)) return answerOf(row.suspension);
+          const suspension: Suspension | undefined = suspended
+            ? { reason: String(reason).slice(0, 500), suspendedAt: now, ...(author.userId ? { suspendedBy: author.userId } : {}) }
+            : undefined;
+          draft.setRow({ suspension } as unknown as Partial<WorkspaceRow>);
+          draft.touch();
+          draft.event('workspaces.suspended', { workspaceId: row.id, suspended, reason: String(reason).slice(0, 500) });
+          return answerOf(suspension);
+        });
+      },
+    },
+
     /** Everything needed to judge a caller in a workspace. */
     access: {
       visibility: 'public',
@@ -290,3 +318,5 @@ const workspaces: ServiceSchema<any, any> = {
 };
 
 export default workspaces;
+
+const answerOf = (suspension?: Suspension) => ({ suspended: Boolean(suspension), ...(suspension ? { suspension } : {}) });

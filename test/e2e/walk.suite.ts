@@ -1,8 +1,8 @@
 /** The main walk of the product, told once and run on every way to deploy it. */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { type Client, client, expectOk, newUser } from '../support/client.ts';
+import { type Client, client, expectOk, newUser, signIn } from '../support/client.ts';
 import { eventually } from '../support/eventually.ts';
-import { type Platform, type PlatformOptions, startPlatform } from '../support/platform.ts';
+import { ADMIN, type Platform, type PlatformOptions, startPlatform } from '../support/platform.ts';
 
 const GREET = {
   slug: 'greet',
@@ -286,6 +286,52 @@ export function walkSuite(title: string, options: PlatformOptions): void {
       } finally {
         socket.close();
       }
+    });
+
+    it('runs nothing of a suspended workspace, on any node, until it is let go', async () => {
+      const admin = await signIn(platform.url, ADMIN);
+      const { id } = await expectOk(owner.post('/workspaces', { name: 'Trouble' }));
+      const heard = {
+        slug: 'heard',
+        name: 'Heard',
+        when: { events: ['trouble.heard'] },
+        do: [{ set: { name: 'global.heard', value: true } }],
+      };
+      const ask = { slug: 'ask', name: 'Ask', when: { endpoint: true }, do: [], output: { heard: '{{global.heard}}' } };
+      for (const automation of [heard, ask]) await expectOk(owner.post(`/workspaces/${id}/automations`, automation));
+      const call = (n = 0) => anyGateway(n).post(`/workspaces/${id}/webhooks/ask`, {});
+      await eventually(async () => expect((await call()).status).toBe(200));
+      const at = `/workspaces/${id}/suspension`;
+
+      expect(await owner.request('PUT', at, { suspended: false })).toMatchObject({ status: 403, body: { error: 'ForbiddenError' } });
+      expect((await admin.request('PUT', at, { suspended: 'yes' })).status).toBe(400);
+      const suspension = { reason: 'sends spam', suspendedAt: expect.any(String), suspendedBy: admin.user?.id };
+      expect(await expectOk(admin.request('PUT', at, { suspended: true, reason: 'sends spam' }))).toEqual({ suspended: true, suspension });
+      await eventually(async () => {
+        for (const n of [0, 1])
+          expect(await call(n)).toMatchObject({
+            status: 423,
+            body: { error: 'SuspendedWorkspaceError', details: { reason: 'sends spam' } },
+          });
+      });
+      await expectOk(owner.post(`/workspaces/${id}/events`, { events: [{ type: 'trouble.heard', payload: {} }] }));
+      const found = async (type: string) => (await expectOk(owner.get(`/workspaces/${id}/events?types=${type}`))).result.events;
+      await eventually(async () => expect(await found('trouble.heard')).toHaveLength(1));
+      expect((await expectOk(owner.get(`/workspaces/${id}`))).suspension).toEqual(suspension);
+
+      expect(await expectOk(admin.request('PUT', at, { suspended: false }))).toEqual({ suspended: false });
+      await eventually(async () => {
+        for (const n of [0, 1]) expect(await call(n)).toMatchObject({ status: 200, body: {} });
+      });
+      expect((await call()).body.heard).toBeUndefined();
+      expect((await expectOk(owner.get(`/workspaces/${id}`))).suspension).toBeUndefined();
+      await eventually(async () => expect(await found('workspaces.suspended')).toHaveLength(2));
+      expect((await found('workspaces.suspended')).map(({ payload }: any) => [payload.suspended, payload.reason])).toEqual([
+        [false, ''],
+        [true, 'sends spam'],
+      ]);
+      await expectOk(owner.post(`/workspaces/${id}/events`, { events: [{ type: 'trouble.heard', payload: {} }] }));
+      await eventually(async () => expect((await call()).body.heard).toBe(true));
     });
 
     it('keeps a stranger out of the workspace, its automations, its history and its live events', async () => {

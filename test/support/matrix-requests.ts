@@ -187,6 +187,10 @@ export const REQUESTS: Record<string, Make> = {
   'GET /workspaces/:workspaceId/status': at('WS/status'),
   'POST /workspaces/:workspaceId/writeLock': async (world) => ({ path: `/workspaces/${await freshWorkspace(world)}/writeLock`, body: {} }),
   'DELETE /workspaces/:workspaceId/writeLock': at('WS/writeLock'),
+  'PUT /workspaces/:workspaceId/suspension': async (world) => ({
+    path: `/workspaces/${await freshWorkspace(world)}/suspension`,
+    body: { suspended: true },
+  }),
   'GET /workspaces/:workspaceId/history': at('WS/history'),
   'GET /workspaces/:workspaceId/history/:revision': async ({ owner, workspace }) => {
     const { body } = await owner.get(`/workspaces/${workspace.id}/history?limit=1`);

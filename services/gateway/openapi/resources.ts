@@ -75,5 +75,6 @@ export const resources: Record<string, ActionSchema> = {
   'runtime.runs.list': { query: { limit: wholeNumber } },
   'bus.deadLetters.redrive': { body: ids },
   'bus.deadLetters.drop': { body: ids },
+  'workspaces.suspend': { body: object({ suspended: { type: 'boolean' }, reason: maybeText }), answer: map },
   'workspaces.lock': { body: object({ message: maybeText, isLocked: flag }) },
 };

@@ -78,6 +78,13 @@ const workspaces: Route[] = [
     auth: 'apiKey',
     summary: 'Accepts modifications again.',
   },
+  {
+    method: 'PUT',
+    path: '/workspaces/:workspaceId/suspension',
+    action: 'workspaces.suspend',
+    auth: 'required',
+    summary: 'Stops everything a workspace runs, or lets it run again; for super admins.',
+  },
 ];
 
 /** In this order: paths with fixed words before those with parameters. */

@@ -32,6 +32,7 @@ const ANSWERED = new Set([
   'updatedAt',
   'updatedBy',
   'writeLock',
+  'suspension',
   'platformRepositories',
   'permissions',
   'versions',

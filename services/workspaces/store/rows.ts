@@ -33,6 +33,12 @@ export interface Synchronisation {
   repositoryId: string;
 }
 
+export interface Suspension {
+  reason: string;
+  suspendedAt: string;
+  suspendedBy?: string;
+}
+
 /** Identity, ownership and listing of a workspace, and the pointer that commits every change (store/store.ts). */
 export interface WorkspaceRow extends Stored, Audited {
   name: string;
@@ -48,7 +54,8 @@ export interface WorkspaceRow extends Stored, Audited {
   versions: VersionRow[];
   revision: number;
   writeLock?: WriteLock;
-  suspended?: boolean;
+  /** Its automations do not run. */
+  suspension?: Suspension;
   /** Changed since the last push to a repository. */
   dirty?: boolean;
   lastPush?: Synchronisation;

@@ -105,7 +105,7 @@ export function objectRows(given: () => Cluster): void {
       revision: 99,
       versions: [],
     };
-    for (const field of ['suspended', 'journal', 'deletedAt', '_rev', '_id'])
+    for (const field of ['suspended', 'suspension', 'journal', 'deletedAt', '_rev', '_id'])
       expect([field, (await owner.patch(at, { [field]: true })).status]).toEqual([field, 400]);
     const { id: other } = await expectOk(owner.post('/workspaces', { name: 'Mass', ...own }));
     expect(other).not.toBe('chosen');
