@@ -200,7 +200,7 @@ const workspaces: ServiceSchema<any, any> = {
     },
 
     /**
-     * PUT /workspaces/:workspaceId/suspension `{ suspended, reason? }`, for super admins: a suspended workspace runs nothing (423 SuspendedWorkspaceError with
+     * PUT /workspaces/:workspaceId/suspension `{ suspended, reason? }`, for super admins: a suspended workspace starts nothing (423 SuspendedWorkspaceError with
      * the reason) until it is let go; its owners may read and edit it.
      */
     suspend: {

@@ -54,7 +54,7 @@ export interface WorkspaceRow extends Stored, Audited {
   versions: VersionRow[];
   revision: number;
   writeLock?: WriteLock;
-  /** Its automations do not run. */
+  /** Its automations are not started. */
   suspension?: Suspension;
   /** Changed since the last push to a repository. */
   dirty?: boolean;
