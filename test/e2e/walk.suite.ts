@@ -1,5 +1,6 @@
 /** The main walk of the product, told once and run on every way to deploy it. */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { unzipSync } from 'fflate';
 import { type Client, client, expectOk, newUser, signIn } from '../support/client.ts';
 import { eventually } from '../support/eventually.ts';
 import { ADMIN, type Platform, type PlatformOptions, startPlatform } from '../support/platform.ts';
@@ -285,6 +286,23 @@ export function walkSuite(title: string, options: PlatformOptions): void {
         expect(tooLarge.body).toMatchObject({ error: 'BrokerError', details: { reason: 'EventTooLarge', maxSize: LARGEST } });
       } finally {
         socket.close();
+      }
+    });
+
+    it('exports the workspace and its history whole, through any gateway', async () => {
+      for (const n of [0, 1]) {
+        const at = `${platform.gateways[n % platform.gateways.length]}/workspaces/${workspaceId}`;
+        const get = (path: string, init: RequestInit = {}) =>
+          fetch(`${at}${path}`, { ...init, headers: { authorization: `Bearer ${owner.token}` } });
+        const zip = await get('/versions/current/export', { method: 'POST' });
+        const archive = Buffer.from(await zip.arrayBuffer());
+        expect([zip.status, archive.length]).toEqual([200, Number(zip.headers.get('content-length'))]);
+        expect(Object.keys(unzipSync(archive)).some((name) => name.endsWith('automations/greet.yml'))).toBe(true);
+
+        const history = await get('/events/export?types=visitor.greeted');
+        const lines = (await history.text()).trim().split('\n');
+        expect(history.status).toBe(200);
+        expect(lines.map((line) => JSON.parse(line).type)).toEqual(lines.map(() => 'visitor.greeted'));
       }
     });
 
