@@ -27,6 +27,8 @@ describe('a data directory of the reference product', () => {
       'workspaces/kT4_x9Q/versions/current/imports/Mail.yml': 'appSlug: Mail Box\nslug: Mail\nconfig: { from: me }\n',
       'workspaces/kT4_x9Q/versions/1.0/index.yml': 'name: Orchard\n',
       'workspaces/twin/versions/current/index.yml': 'name: Twin\nslug: orchard\n',
+      'workspaces/twin/status.yml': 'workspaceId: twin\nsuspended: true\nreason: unpaid\n',
+      'workspaces/kT4_x9Q/status.yml': 'workspaceId: kT4_x9Q\nsuspended: false\n',
       'workspaces/broken/versions/current/index.yml': 'name: [\n',
       'apps/Mail Box/versions/current/index.yml': 'id: mail\nname: Mail Box\nconfig:\n  schema: { from: { type: string } }\n',
       'apps/Mail Box/versions/current/automations/send.yml': 'name: Send\ndo: []\n',
@@ -50,6 +52,9 @@ describe('a data directory of the reference product', () => {
       expect(orchard.imports.Mail.broken).toBeUndefined();
       expect(await admin.call('apps.get', { appSlug: 'Mail Box' })).toMatchObject({ workspaceId: 'mail', versions: [{ name: '1' }] });
       expect(await admin.call('pages.get', { workspaceId: 'kT4_x9Q', slug: 'docs/setup' })).toMatchObject({ id: 'pg1' });
+      expect(orchard.suspension).toBeUndefined();
+      const twin = await admin.call('workspaces.get', { workspaceId: 'twin' });
+      expect(twin.suspension).toEqual({ reason: 'unpaid', suspendedAt: expect.any(String) });
       const body = { target: { id: 'ada' }, permissions: { role: 'owner' } };
       await admin.call('permissions.workspacesShare', { subjectId: 'kT4_x9Q', body });
       await admin.call('permissions.pagesShare', {

@@ -5,6 +5,7 @@ import { plainText } from '../dsul/slugs.ts';
 import { readYaml } from '../dsul/yaml.ts';
 import type { WorkspaceRow } from './rows.ts';
 
+const STATUS_FILE = 'status.yml';
 const ID = /^[A-Za-z0-9_-]{1,64}$/;
 
 /** The row of a tree without row, or `null` when there is no such tree. */
@@ -23,12 +24,22 @@ export async function adoptedRow(files: FilesDriver, workspaceId: string, now: s
     ...(Array.isArray(index.labels) ? { labels: index.labels.map(String) } : {}),
     ...(Array.isArray(index.customDomains) ? { customDomains: index.customDomains.map(String) } : {}),
     ...(index.registerWorkspace === true ? { registerWorkspace: true } : {}),
+    ...(await suspensionOf(files, workspaceId, now)),
     permissions: {},
     versions: await versionsOf(files, workspaceId, at),
     revision: 1,
     createdAt: at,
     updatedAt: at,
   };
+}
+
+/** The mark that the reference product leaves beside the versions of a workspace it has suspended. */
+async function suspensionOf(files: FilesDriver, workspaceId: string, now: string): Promise<Pick<WorkspaceRow, 'suspension'>> {
+  const file = await files.read(`workspaces/${workspaceId}/${STATUS_FILE}`);
+  const { suspended, reason } = file ? readYaml(file.body.toString('utf8'), STATUS_FILE) : {};
+  if (suspended !== true) return {};
+  const suspendedAt = file?.info.modifiedAt ? new Date(file.info.modifiedAt).toISOString() : now;
+  return { suspension: { reason: typeof reason === 'string' ? reason : '', suspendedAt } };
 }
 
 async function versionsOf(files: FilesDriver, workspaceId: string, at: string): Promise<WorkspaceRow['versions']> {
