@@ -8,7 +8,7 @@
 import { Readable } from 'node:stream';
 import type { ServiceSchema } from 'moleculer';
 import type { Ability } from '../../mixins/auth/contract.ts';
-import { MINUTE, SECOND } from '../../mixins/shared/clock.ts';
+import { MINUTE, SECOND, sleep } from '../../mixins/shared/clock.ts';
 import { fault } from '../../mixins/shared/errors.ts';
 import { isPlainObject, type JsonObject } from '../../mixins/shared/json.ts';
 import type { ReadUploadParams } from '../gateway/contract.ts';
@@ -35,6 +35,8 @@ type DownloadParams = { path: string; query?: Record<string, any>; headers?: Rec
 /** Workspace that anybody may upload to: profile pictures and the like. */
 const PLATFORM = 'platform';
 const PIECE_TIMEOUT_MS = 10 * SECOND;
+const ACQUAINTED_WITHIN_MS = 3 * SECOND;
+const LOOK_EVERY_MS = 100;
 const SORTABLE = new Set(['createdAt', 'updatedAt', 'name', 'size', 'mimetype', 'id']);
 /** Shown by a browser these could run scripts of strangers on the API's own origin. */
 const ACTIVE_TYPES = /^(text\/html|application\/xhtml|image\/svg|text\/xml|application\/xml|text\/javascript|application\/javascript)/;
@@ -233,13 +235,24 @@ async function placeOf(self: Self, ctx: Call<FileParams>, action: string): Promi
   return PLATFORM;
 }
 
+/**
+ * A gateway that has just started may ask before this node has heard of it; one that is away for a moment stays known. One that nobody hears of is the
+ * invention of a client.
+ * @throws InvalidUploadError
+ */
+async function acquainted(self: Self, node: string): Promise<void> {
+  const isKnown = () => self.broker.registry.getNodeList({ onlyAvailable: false }).some((known) => (known as { id?: unknown }).id === node);
+  for (let waited = 0; !isKnown(); waited += LOOK_EVERY_MS) {
+    if (waited >= ACQUAINTED_WITHIN_MS) throw fault('InvalidUploadError', { message: 'The form names a node that is not there.' });
+    await sleep(LOOK_EVERY_MS);
+  }
+}
+
 /** Pieces of a file come from the very node that holds it. */
 function fetchOf(self: Self, ctx: Call<FileParams>): Fetch {
   const meta = self.systemMeta(self.identityOf(ctx).correlationId) as object;
   return async ({ node, ref }, offset, length) => {
-    // A node that is away for a moment stays in the list; one that never was is the invention of a client.
-    if (!self.broker.registry.getNodeList({ onlyAvailable: false }).some((known) => (known as { id?: unknown }).id === node))
-      throw fault('InvalidUploadError', { message: 'The form names a node that is not there.' });
+    await acquainted(self, node);
     return self.broker.call<string, ReadUploadParams>('gateway.readUpload', { ref, offset, length }, {
       nodeID: node,
       meta,

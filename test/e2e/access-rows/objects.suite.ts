@@ -103,9 +103,10 @@ export function objectRows(given: () => Cluster): void {
       updatedBy: 'eve',
       permissions: { [idOf(by.stranger)]: { role: 'owner' }, '*': { policies: { read: true } } },
       revision: 99,
+      suspension: { reason: 'mine' },
       versions: [],
     };
-    for (const field of ['suspended', 'suspension', 'journal', 'deletedAt', '_rev', '_id'])
+    for (const field of ['suspended', 'journal', 'deletedAt', '_rev', '_id'])
       expect([field, (await owner.patch(at, { [field]: true })).status]).toEqual([field, 400]);
     const { id: other } = await expectOk(owner.post('/workspaces', { name: 'Mass', ...own }));
     expect(other).not.toBe('chosen');
@@ -128,6 +129,8 @@ export function objectRows(given: () => Cluster): void {
     for (const path of [at, `/workspaces/${other}`, `${at}/pages/p`]) {
       const read = await expectOk(owner.get(path));
       expect([path, read.createdBy, read.suspended]).toEqual([path, idOf(owner), undefined]);
+      // A page keeps what it is given as its own data.
+      if (!path.includes('/pages/')) expect(read.suspension).toBeUndefined();
       expect(Object.keys(read.permissions ?? {})).not.toContain(idOf(by.stranger));
     }
     await everywhere(by.stranger.token, async (elsewhere) => {
