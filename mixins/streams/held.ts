@@ -1,9 +1,12 @@
 /** held — streams of this node that wait for readers on other nodes. */
 import type { Readable } from 'node:stream';
+import { SECOND } from '../shared/clock.ts';
 import { fault } from '../shared/errors.ts';
 import { hexId } from '../shared/ids.ts';
 
 const PIECE_BYTES = 512 * 1024;
+/** As long as a reader may ask again for the same piece (`RETRY_AFTER_MS`), and some more. */
+const LOST_MS = 30 * SECOND;
 
 export interface Held {
   /** Keeps a stream for the node `reader`; the answer is what it is found by, and as secret as what it carries. */
@@ -11,8 +14,9 @@ export interface Held {
   /** @throws ObjectNotFoundError when the stream is not there (any more) or the piece is not the present or the next one; what the stream fails with */
   next(ref: string, index: number): Promise<string>;
   end(ref: string): void;
-  /** Of one reader, or all. */
-  endOf(reader?: string): void;
+  /** A reader's node is gone, or was silent for a moment: what it does not ask for soon is given up. */
+  lost(reader: string): void;
+  endAll(): void;
   readonly count: number;
 }
 
@@ -44,8 +48,8 @@ async function* inPieces(source: Readable): AsyncGenerator<Buffer, void> {
   if (size) yield Buffer.concat(waiting);
 }
 
-/** @param idleMs after which a stream that nobody asks for is given up */
-export function openHeld(idleMs: number): Held {
+/** @param idleMs after which a stream that nobody asks for is given up; `lostMs`: the same when its reader's node is gone */
+export function openHeld(idleMs: number, lostMs = LOST_MS): Held {
   const streams = new Map<string, Stream>();
   const gone = () => fault('ObjectNotFoundError', { message: 'The stream is not there any more.' });
 
@@ -57,20 +61,21 @@ export function openHeld(idleMs: number): Held {
     stream.source.destroy();
   }
 
+  const endIn = (ref: string, ms: number) => setTimeout(end, ms, ref).unref();
+
   return {
     keep(source, reader) {
       const ref = hexId();
       source.on('error', () => {}); // told with the next piece
-      const idle = setTimeout(() => end(ref), idleMs);
-      idle.unref();
-      streams.set(ref, { reader, source, pieces: inPieces(source), index: -1, piece: Promise.resolve(''), idle });
+      streams.set(ref, { reader, source, pieces: inPieces(source), index: -1, piece: Promise.resolve(''), idle: endIn(ref, idleMs) });
       return ref;
     },
 
     async next(ref, index) {
       const stream = streams.get(ref);
       if (!stream || (index !== stream.index && index !== stream.index + 1)) throw gone();
-      stream.idle.refresh();
+      clearTimeout(stream.idle);
+      stream.idle = endIn(ref, idleMs);
       if (index > stream.index) {
         stream.index = index;
         stream.piece = stream.pieces.next().then(({ value }) => (value ? value.toString('base64') : ''));
@@ -81,8 +86,16 @@ export function openHeld(idleMs: number): Held {
 
     end,
 
-    endOf(reader) {
-      for (const [ref, stream] of streams) if (reader === undefined || stream.reader === reader) end(ref);
+    lost(reader) {
+      for (const [ref, stream] of streams) {
+        if (stream.reader !== reader) continue;
+        clearTimeout(stream.idle);
+        stream.idle = endIn(ref, lostMs);
+      }
+    },
+
+    endAll() {
+      for (const ref of streams.keys()) end(ref);
     },
 
     get count() {

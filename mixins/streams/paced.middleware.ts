@@ -31,9 +31,9 @@ interface Told {
 
 const isTold = (result: unknown): result is Told => typeof (result as Told | null)?.$paced === 'string';
 
-export function pacedMiddleware({ idleMs = IDLE_MS, retryAfterMs = RETRY_AFTER_MS } = {}): Middleware {
+export function pacedMiddleware(): Middleware {
   let broker: ServiceBroker;
-  const held = openHeld(idleMs);
+  const held = openHeld(IDLE_MS);
 
   const ask = <T>(nodeID: string, action: string, params: object): Promise<T> => {
     const identity = identityKeysOf(broker).sign({ kind: 'system', service: 'streams', correlationId: hexId() });
@@ -68,7 +68,7 @@ export function pacedMiddleware({ idleMs = IDLE_MS, retryAfterMs = RETRY_AFTER_M
         return pulled({
           next: (index) => ask<string>(node, 'streams.next', { ref, index }),
           end: () => void ask(node, 'streams.end', { ref }).catch(() => {}),
-          retryAfterMs,
+          retryAfterMs: RETRY_AFTER_MS,
         });
       };
     },

@@ -24,8 +24,8 @@ export const streamsService = (held: Held): ServiceSchema => ({
   },
 
   events: {
-    '$node.disconnected': (ctx: Context<{ node: { id: string } }>) => held.endOf(ctx.params.node.id),
+    '$node.disconnected': (ctx: Context<{ node: { id: string } }>) => held.lost(ctx.params.node.id),
   },
 
-  stopped: async () => held.endOf(),
+  stopped: async () => held.endAll(),
 });

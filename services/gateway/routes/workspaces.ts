@@ -83,7 +83,7 @@ const workspaces: Route[] = [
     path: '/workspaces/:workspaceId/suspension',
     action: 'workspaces.suspend',
     auth: 'required',
-    summary: 'Stops everything a workspace runs, or lets it run again; for super admins.',
+    summary: 'Lets nothing of a workspace start any more, or lets it start again; for super admins.',
   },
 ];
 

@@ -89,13 +89,21 @@ describe('a stream kept for another node', () => {
     await expect(held.next(other, 0)).rejects.toThrow('EIO');
   });
 
-  it('is given up when its reader is gone, or asks for nothing for long', async () => {
-    const held = openHeld(40);
-    const [mine, others] = [new PassThrough(), new PassThrough()];
-    held.keep(mine, 'gone');
-    held.keep(others, 'silent');
-    held.endOf('gone');
-    expect([mine.destroyed, others.destroyed, held.count]).toEqual([true, false, 1]);
-    await eventually(() => expect([others.destroyed, held.count]).toEqual([true, 0]));
+  it('is given up when its reader asks for nothing for long, or for a while after its node is gone', async () => {
+    const held = openHeld(MINUTE, 60);
+    const [silent, asking, others] = [new PassThrough(), new PassThrough(), new PassThrough()];
+    held.keep(silent, 'gone');
+    const back = held.keep(asking, 'gone');
+    held.keep(others, 'other');
+    held.lost('gone');
+    asking.end('x');
+    expect(await held.next(back, 0)).toBe(Buffer.from('x').toString('base64'));
+    await eventually(() => expect([silent.destroyed, others.destroyed, held.count]).toEqual([true, false, 2]));
+    held.endAll();
+    expect([others.destroyed, held.count]).toEqual([true, 0]);
+
+    const idle = openHeld(30);
+    idle.keep(new PassThrough(), 'n');
+    await eventually(() => expect(idle.count).toBe(0));
   });
 });
