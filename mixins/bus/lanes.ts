@@ -177,10 +177,12 @@ export function openLanes(options: LanesOptions): Lanes {
         delay = Math.max(delay, ms);
         continue;
       }
+      const { next } = item;
       letGo(item);
+      item.next = null;
       lane.length--;
-      if (kept) kept.next = item.next;
-      else lane.head = item.next;
+      if (kept) kept.next = next;
+      else lane.head = next;
       if (lane.tail === item) lane.tail = kept;
     }
     if (!lane.head) lane.shard.lanes.delete(lane.key);

@@ -111,6 +111,8 @@ export function openWindow(start: Position): Window {
         item.isPassed = true;
         if (item.isAhead || item.hasFailure) forget.push(item.position);
         oldest = item.newer;
+        // Passed ones must not keep those behind them in memory.
+        item.newer = null;
         length--;
       }
       if (!oldest) newest = null;

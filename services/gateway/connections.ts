@@ -14,7 +14,9 @@ export interface Connections {
 
 export function trackConnections(server: Server): Connections {
   const open = new Set<Socket>();
-  const busy = new Set<Socket>();
+  /** Requests under way. A property of the connection: a set that changes with each request is work for the garbage collector. */
+  const busy = Symbol('requests under way');
+  type Counted = Socket & { [busy]?: number };
   const streams = new Set<ServerResponse>();
   let isReleased = false;
   server.on('connection', (socket: Socket) => {
@@ -22,9 +24,10 @@ export function trackConnections(server: Server): Connections {
     socket.once('close', () => open.delete(socket));
   });
   server.on('request', ({ socket }, response) => {
-    busy.add(socket);
+    const counted = socket as Counted;
+    counted[busy] = (counted[busy] ?? 0) + 1;
     response.once('close', () => {
-      busy.delete(socket);
+      counted[busy] = (counted[busy] as number) - 1;
       if (isReleased) socket.destroySoon(); // kept alive for a next request that must not come
     });
   });
@@ -37,7 +40,7 @@ export function trackConnections(server: Server): Connections {
     release() {
       isReleased = true;
       for (const response of streams) response.end();
-      for (const socket of open) if (!busy.has(socket)) socket.destroy();
+      for (const socket of open) if (!(socket as Counted)[busy]) socket.destroy();
     },
   };
 }

@@ -19,6 +19,7 @@ import { DAY, HOUR } from '../../mixins/shared/clock.ts';
 import { isFault } from '../../mixins/shared/errors.ts';
 import type { PrismeEvent } from '../../mixins/shared/event.ts';
 import { isHostileName, isPlainObject, type JsonObject } from '../../mixins/shared/json.ts';
+import { slotMap } from '../../mixins/shared/slot-map.ts';
 import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
 import type { Condition } from '../../mixins/storage/datalake/contract.ts';
 import { keyPart } from './key-part.ts';
@@ -120,7 +121,7 @@ export function createWaits({ cache, now = Date.now, onDecided }: WaitsOptions) 
   const muteKey = (ws: string, eventId: string) => `${base(ws)}mute:${eventId}`;
 
   /** Waits held by runs in the memory of this node. */
-  const held = new Map<string, { wait: Wait; resolve: (outcome: Outcome) => void; timer: NodeJS.Timeout }>();
+  const held = slotMap<string, { wait: Wait; resolve: (outcome: Outcome) => void; timer: NodeJS.Timeout }>();
   let looking: NodeJS.Timeout | undefined;
 
   const outcome = async (wait: Pick<Wait, 'workspaceId' | 'id'>): Promise<Outcome | null> =>
@@ -144,9 +145,8 @@ export function createWaits({ cache, now = Date.now, onDecided }: WaitsOptions) 
   }
 
   function settle(id: string, made: Outcome): void {
-    const waiting = held.get(id);
+    const waiting = held.delete(id);
     if (!waiting) return;
-    held.delete(id);
     clearTimeout(waiting.timer);
     waiting.resolve(made);
   }

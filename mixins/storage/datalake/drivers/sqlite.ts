@@ -8,6 +8,7 @@ import { Worker } from 'node:worker_threads';
 import { SECOND } from '../../../shared/clock.ts';
 import { CATALOGUE, type FaultType, fault } from '../../../shared/errors.ts';
 import type { PrismeEvent } from '../../../shared/event.ts';
+import { slotMap } from '../../../shared/slot-map.ts';
 import type { Condition, DatalakeDriver, SearchRequest } from '../contract.ts';
 import { openSqliteEngine, type SqliteEngine } from './sqlite.engine.ts';
 import { columnOf } from './sqlite.where.ts';
@@ -22,7 +23,7 @@ function remoteEngine(file: string, readOnly: boolean, timeoutMs?: number): Remo
   let worker: Worker | null = null;
   let next = 0;
   let isClosing = false;
-  const waiting = new Map<number, { resolve: (value: any) => void; reject: (error: unknown) => void }>();
+  const waiting = slotMap<number, { resolve: (value: any) => void; reject: (error: unknown) => void }>();
 
   const failAll = (error: Error) => {
     worker = null;
@@ -43,8 +44,7 @@ function remoteEngine(file: string, readOnly: boolean, timeoutMs?: number): Remo
       execArgv: ['--disable-warning=ExperimentalWarning'],
     });
     started.on('message', ({ id, result, error }) => {
-      const asked = waiting.get(id);
-      waiting.delete(id);
+      const asked = waiting.delete(id);
       if (waiting.size === 0 && !isClosing) started.unref();
       if (!asked) return;
       if (!error) return asked.resolve(result);
