@@ -58,14 +58,61 @@ export function frozenData<T>(value: T): T {
 
 const refused = (message: string) => fault('AuthenticationError', { message });
 
+/** A constructor that hands back what it is given: the private fields of the class below land on it. */
+class Given {
+  constructor(object: object) {
+    // biome-ignore lint/correctness/noConstructorReturn: that is what it is for
+    return object;
+  }
+}
+
+/** What marks an identity as made here: nothing outside this file can put it on another object, and looking for it costs next to nothing. */
+class Mark extends Given {
+  #by: object;
+  #signature: string | undefined;
+  private constructor(identity: object, by: object) {
+    super(identity);
+    this.#by = by;
+  }
+  static put(identity: object, by: object): void {
+    new Mark(identity, by);
+  }
+  static isBy(identity: object, by: object): boolean {
+    return #by in identity && identity.#by === by;
+  }
+  /** The signature of a marked identity, made when it is first asked for. */
+  static signature(identity: object, make: () => string): string {
+    const marked = identity as Mark;
+    marked.#signature ??= make();
+    return marked.#signature;
+  }
+}
+
 /** Keys of a private JWK. @throws ConfigurationError when it is not Ed25519 */
 export function identityKeys(jwk: JsonObject, now: Clock = Date.now): NodeIdentityKeys {
   const secret = importKey(jwk);
   const open = createPublicKey(secret);
+  /** Checked here. Those made here are marked. */
   const known = new WeakSet<object>();
   const checked = new LRUCache<string, string>({ max: 10_000 });
 
-  const textOf = ({ sig: _sig, ...claims }: JsonObject) => canonical(claims);
+  const textOf = (identity: object) => {
+    const claims: JsonObject = {};
+    for (const name of Object.keys(identity)) if (name !== 'sig') claims[name] = (identity as JsonObject)[name];
+    return canonical(claims);
+  };
+  /** Signed when first read, as the identity leaves the process: inside, it is known by the object. One getter for all: with one each they would all be of different shapes. */
+  const sig = {
+    enumerable: true,
+    get(this: object) {
+      return Mark.signature(this, () => {
+        const text = textOf(this);
+        const made = ed25519(null, Buffer.from(text), secret).toString('base64url');
+        checked.set(made, text);
+        return made;
+      });
+    },
+  };
   const assertAlive = ({ iat, exp }: IdentityClaims) => {
     const time = now();
     if (exp + SKEW_MS <= time) throw refused('The identity of this call has expired.');
@@ -87,18 +134,9 @@ export function identityKeys(jwk: JsonObject, now: Clock = Date.now): NodeIdenti
       if (full.kind === 'delegated') delete full.role;
       // Freezing must not reach into objects of the caller.
       if (full.authData && !isFrozenData(full.authData)) full.authData = frozenData(full.authData);
-      // Signed when first read, as the identity leaves the process: inside, it is known by the object.
-      let sig: string | undefined;
-      const signed = () => {
-        if (sig !== undefined) return sig;
-        sig = ''; // what follows reads the object, this property included
-        const text = textOf(full);
-        sig = ed25519(null, Buffer.from(text), secret).toString('base64url');
-        checked.set(sig, text);
-        return sig;
-      };
-      const identity = Object.freeze(Object.defineProperty(full, 'sig', { enumerable: true, get: signed })) as unknown as Identity;
-      known.add(identity);
+      Object.defineProperty(full, 'sig', sig);
+      Mark.put(full, keys);
+      const identity = Object.freeze(full) as unknown as Identity;
       return identity;
     },
     verify(identity) {
@@ -122,7 +160,8 @@ export function identityKeys(jwk: JsonObject, now: Clock = Date.now): NodeIdenti
       known.add(identity);
       return claims;
     },
-    isKnown: (identity): identity is Identity => typeof identity === 'object' && identity !== null && known.has(identity),
+    isKnown: (identity): identity is Identity =>
+      typeof identity === 'object' && identity !== null && (Mark.isBy(identity, keys) || known.has(identity)),
     renew(identity) {
       if (!keys.isKnown(identity)) throw refused('Only a verified identity can be renewed.');
       const { sig: _sig, iat: _iat, exp: _exp, v: _v, ...claims } = identity;

@@ -28,14 +28,27 @@ function satisfies(rule: IdentityRule, action: string, { kind, via, service }: I
   return kind !== 'none' || via === 'apiKey';
 }
 
+const PINNED = Symbol('identity');
+
+/** A setter that does nothing rather than a read-only value: Object.assign, which merges replies, throws on the latter. */
+const PIN = {
+  enumerable: true,
+  configurable: false,
+  get(this: { [PINNED]?: Identity }) {
+    return this[PINNED];
+  },
+  set() {},
+};
+
+/** A new object, as the shape of one whose property is redefined is no longer shared. */
 function pin(ctx: Context<any, any>, identity: Identity | undefined): void {
-  // A setter that does nothing rather than a read-only value: Object.assign, which merges replies, throws on the latter.
-  Object.defineProperty(ctx.meta, 'identity', { enumerable: true, configurable: false, get: () => identity, set() {} });
+  const meta: Record<string, unknown> = Object.defineProperty({}, PINNED, { value: identity });
+  Object.defineProperty(meta, 'identity', PIN);
+  for (const name of Object.keys(ctx.meta)) if (name !== 'identity') meta[name] = ctx.meta[name];
+  ctx.meta = meta;
 }
 
-function isPinned(ctx: Context<any, any>): boolean {
-  return Object.getOwnPropertyDescriptor(ctx.meta, 'identity')?.configurable === false;
-}
+const isPinned = ({ meta }: Context<any, any>): boolean => Object.hasOwn(meta, PINNED);
 
 export function identityMiddleware(): Middleware {
   let broker: ServiceBroker;
