@@ -7,17 +7,19 @@
 import { randomBytes } from 'node:crypto';
 import { MINUTE, SECOND } from '../../mixins/shared/clock.ts';
 import { fault, isFault, toPublicError } from '../../mixins/shared/errors.ts';
+import { slotMap } from '../../mixins/shared/slot-map.ts';
 import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
-import { createHttpAnswer, type HttpAnswer } from './http-answer.ts';
+import { type ActServices, secretArguments } from './acts.ts';
+import { HttpAnswer } from './http-answer.ts';
 import type { Frame, RunAutomation } from './interpreter/index.ts';
 import { createJournal, type Journal, type JournalHead, journalKey, readJournal } from './journal.ts';
 import type { Turns } from './limits.ts';
 import type { LoadedWorkspace, Models } from './models.ts';
 import { createPace } from './pace.ts';
-import { createRedactor } from './redaction.ts';
+import { Redactor } from './redaction.ts';
 import { FINAL_STATES, type Held, nodeRunsKey, type RunRecord, type RunRequest, type RunStore, runRef } from './runs.ts';
 import { automationAt, type Match } from './triggers.ts';
-import { createWorld, type RunWorld, secretArguments, type WorldServices } from './world.ts';
+import { createWorld, type RunWorld } from './world.ts';
 
 export type RunEnd =
   | { state: 'done'; output: unknown }
@@ -49,7 +51,7 @@ export interface ExecutionOptions {
   models: Models;
   store: RunStore;
   turns: Turns;
-  services: WorldServices;
+  services: ActServices;
   interpret: RunAutomation;
   /** This start-up of this node. */
   owner: string;
@@ -87,7 +89,7 @@ const JOURNAL_TTL_MS = 32 * 24 * 60 * MINUTE;
 
 export function createExecution(options: ExecutionOptions) {
   const { cache, models, store, turns, services, interpret, owner, lastBeatAt, maxAttempts = 5, graceMs = SECOND } = options;
-  const actives = new Map<string, ActiveRun>();
+  const actives = slotMap<string, ActiveRun>();
   const keptModels = new Set<string>();
   const pace = createPace(SLICE_MS);
 
@@ -158,13 +160,19 @@ export function createExecution(options: ExecutionOptions) {
         data: { workspaceId: request.workspaceId, automation: request.automation },
       });
     const { model, automation } = match;
-    const redactor = createRedactor([
-      ...loaded.root.secretTexts,
-      ...model.secretTexts,
-      ...secretArguments(model, automation.slug, request.payload),
-    ]);
+    const redactor = new Redactor();
+    redactor.addAll(loaded.root.secretTexts);
+    redactor.addAll(model.secretTexts);
+    redactor.add(secretArguments(model, automation.slug, request.payload));
     const journal = request.isDurable ? journalOf(active, loaded, records) : undefined;
     active.journal = journal;
+    // Settled by what comes first: the automation, the store, or whoever takes the run away.
+    let end: (end: RunEnd) => void = () => {};
+    let breakOff: (error: unknown) => void = () => {};
+    const ending = new Promise<RunEnd>((resolve, reject) => {
+      end = resolve;
+      breakOff = reject;
+    });
     const world = createWorld({
       services,
       request,
@@ -173,18 +181,23 @@ export function createExecution(options: ExecutionOptions) {
       control,
       seed: () => journal?.head.seed ?? randomBytes(16).toString('hex'),
       startedAt: journal?.head.startedAt ?? Date.now(),
+      onBroken: breakOff,
       ...(journal ? { journal } : {}),
       ...(http ? { http } : {}),
     });
     active.world = world;
-    const left = new Promise<RunEnd>((resolve) => (active.leave = resolve));
+    let left: RunEnd | undefined;
+    active.leave = (how) => {
+      left = how;
+      end(how);
+    };
     const turn = pace.enter(request.workspaceId);
     if (turn) await turn;
     const told = isInteraction
       ? services.events.triggered(request).catch((error) => services.log('a native event was not accepted by the bus', error))
       : null;
     try {
-      const ran = interpret({
+      void interpret({
         model,
         automation,
         payload: request.payload,
@@ -197,29 +210,26 @@ export function createExecution(options: ExecutionOptions) {
         timezone: services.config.defaultTimezone,
         locale: services.config.defaultLocale,
       }).then(
-        ({ output }): RunEnd => ({ state: 'done', output }),
-        (error): RunEnd => (isFault(error, 'RunCancelledError') ? { state: 'cancelled' } : { state: 'failed', error }),
+        ({ output }) => active.isLeaving || end({ state: 'done', output }),
+        (error) => active.isLeaving || end(isFault(error, 'RunCancelledError') ? { state: 'cancelled' } : { state: 'failed', error }),
       );
-      const end = await Promise.race([ran, world.broken, left]);
-      if (active.isLeaving) return await left;
-      if (end.state === 'failed') {
-        await reportFailure(request, match, end.error, redactor);
-        end.error = cleaned(end.error, redactor);
+      const ended = await ending;
+      if (left) return left;
+      if (ended.state === 'failed') {
+        await reportFailure(request, match, ended.error, redactor);
+        ended.error = cleaned(ended.error, redactor);
       }
-      await Promise.all([world.settled(), told]);
-      return end;
+      const sending = world.settled();
+      if (sending) await sending;
+      if (told) await told;
+      return ended;
     } finally {
       world.close();
     }
   }
 
   /** The `error` event of a failed run, from where it happened. */
-  async function reportFailure(
-    request: RunRequest,
-    { model, automation }: Match,
-    error: unknown,
-    redactor: ReturnType<typeof createRedactor>,
-  ) {
+  async function reportFailure(request: RunRequest, { model, automation }: Match, error: unknown, redactor: Redactor) {
     if (!isFault(error)) services.log(`run ${request.id} of ${request.automation} failed unexpectedly`, error);
     const { error: name, message, details } = toPublicError(error);
     const innermost = (error as { frame?: Frame } | null)?.frame;
@@ -312,9 +322,9 @@ export function createExecution(options: ExecutionOptions) {
     if (!claimed) return { state: 'elsewhere' };
     // A webhook whose caller may ask again: its answer is made here as it would have been there.
     const http =
-      claimed.record.trigger.type === 'endpoint' ? createHttpAnswer({ keepAliveMinMs: services.config.sseKeepAliveMs }) : undefined;
+      claimed.record.trigger.type === 'endpoint' ? new HttpAnswer({ keepAliveMinMs: services.config.sseKeepAliveMs }) : undefined;
     // A stream has lost its reader: what is sent into it must not hold the run back.
-    void http?.started.then(({ stream }) => stream.resume());
+    http?.onStarted(({ stream }) => stream.resume());
     return run(claimed.record.request, { held: claimed, ...(http ? { http } : {}) });
   }
 
@@ -386,7 +396,7 @@ export function createExecution(options: ExecutionOptions) {
 export type Execution = ReturnType<typeof createExecution>;
 
 /** The fault as its caller may see it: no secret in message or details. */
-function cleaned(error: unknown, redactor: ReturnType<typeof createRedactor>): unknown {
+function cleaned(error: unknown, redactor: Redactor): unknown {
   if (!isFault(error)) return error;
   const message = redactor.clean(error.message);
   const data = redactor.clean(error.data);

@@ -22,94 +22,105 @@ export interface StreamedAnswer {
   stream: Readable;
 }
 
-export interface HttpAnswer {
-  /** One `set $http`. Resolves when the reader has taken enough for more to be sent. */
-  write(message: HttpMessage): Promise<void>;
-  /** Resolves with the stream when the answer becomes one. */
-  readonly started: Promise<StreamedAnswer>;
-  readonly isStream: boolean;
-  /** The caller went away. */
-  onClosed(listener: () => void): void;
-  /** Ends the stream with the output, or makes the plain answer. */
-  finish(output: unknown): WebhookAnswer;
-  /** Ends the stream with the error as last message; false when there is no stream. */
-  fail(error: unknown): boolean;
-}
-
 const SSE_HEADERS = { 'content-type': 'text/event-stream', 'cache-control': 'no-cache', connection: 'keep-alive' };
 /** Headers of a hop: they belong to the server, not to an automation. */
 const OWN_HEADERS = new Set(['content-length', 'transfer-encoding', 'connection', 'keep-alive', 'upgrade', 'trailer', 'set-cookie2']);
 
-export function createHttpAnswer({ keepAliveMinMs }: { keepAliveMinMs: number }): HttpAnswer {
-  let status = 200;
-  let headers: Record<string, string> = {};
-  let stream: PassThrough | null = null;
-  let timer: NodeJS.Timeout | undefined;
-  let announce: (answer: StreamedAnswer) => void;
-  const started = new Promise<StreamedAnswer>((resolve) => (announce = resolve));
-  const listeners: (() => void)[] = [];
+export class HttpAnswer {
+  private readonly keepAliveMinMs: number;
+  private status = 200;
+  private headers: Record<string, string> = {};
+  private stream: PassThrough | null = null;
+  private timer: NodeJS.Timeout | undefined;
+  private readonly startListeners: ((answer: StreamedAnswer) => void)[] = [];
+  private readonly closeListeners: (() => void)[] = [];
 
-  const open = () => {
-    if (stream) return stream;
+  /** @param keepAliveMinMs shortest time between two keep-alive messages */
+  constructor({ keepAliveMinMs }: { keepAliveMinMs: number }) {
+    this.keepAliveMinMs = keepAliveMinMs;
+  }
+
+  get isStream(): boolean {
+    return this.stream !== null;
+  }
+
+  /** The answer becomes a stream; told at once when it is one. */
+  onStarted(listener: (answer: StreamedAnswer) => void): void {
+    if (this.stream) listener(this.started(this.stream));
+    else this.startListeners.push(listener);
+  }
+
+  /** The caller went away. */
+  onClosed(listener: () => void): void {
+    this.closeListeners.push(listener);
+  }
+
+  /** One `set $http`. Resolves when the reader has taken enough for more to be sent. */
+  async write(message: HttpMessage): Promise<void> {
+    if (!isPlainObject(message)) return;
+    if (!this.stream && isStatus(message.status)) this.status = Number(message.status);
+    if (!this.stream && isPlainObject(message.headers)) this.headers = { ...this.headers, ...cleanHeaders(message.headers) };
+    if (message.sseKeepAlive !== undefined) {
+      const target = this.open();
+      clearInterval(this.timer);
+      const everyMs = Math.max(Number(message.sseKeepAlive) || 0, this.keepAliveMinMs);
+      this.timer = setInterval(() => send(target, { keepAlive: true }), everyMs);
+      this.timer.unref();
+    }
+    if (message.chunk) await send(this.open(), message.chunk);
+  }
+
+  /** Ends the stream with the output, or makes the plain answer. */
+  finish(output: unknown): WebhookAnswer {
+    clearInterval(this.timer);
+    const { stream, status, headers } = this;
+    if (!stream) return plainAnswer(output, status, headers);
+    const isNothing =
+      output === undefined || output === null || output === '' || (isPlainObject(output) && Object.keys(output).length === 0);
+    if (!isNothing) void send(stream, output);
+    stream.end();
+    return { status, headers, body: null, encoding: 'empty' };
+  }
+
+  /** Ends the stream with the error as last message; false when there is no stream. */
+  fail(error: unknown): boolean {
+    clearInterval(this.timer);
+    if (!this.stream) return false;
+    const { error: name, message, details } = toPublicError(error);
+    void send(this.stream, { error: name, message, details });
+    this.stream.end();
+    return true;
+  }
+
+  private started(stream: PassThrough): StreamedAnswer {
+    return { status: this.status, headers: { ...this.headers, ...SSE_HEADERS }, stream };
+  }
+
+  private open(): PassThrough {
+    if (this.stream) return this.stream;
     const made = new PassThrough();
-    stream = made;
+    this.stream = made;
     made.on('error', () => {});
     made.once('close', () => {
-      clearInterval(timer);
-      if (!made.writableEnded) for (const listener of listeners) listener();
+      clearInterval(this.timer);
+      if (!made.writableEnded) for (const listener of this.closeListeners) listener();
     });
-    announce({ status, headers: { ...headers, ...SSE_HEADERS }, stream: made });
+    for (const listener of this.startListeners) listener(this.started(made));
     return made;
-  };
-  const send = (target: PassThrough, value: unknown): Promise<void> | void => {
-    if (target.destroyed || target.writableEnded) return;
-    if (target.write(`data: ${JSON.stringify(value)}\n\n`)) return;
-    return new Promise((resolve) => {
-      const done = () => {
-        target.off('drain', done).off('close', done);
-        resolve();
-      };
-      target.once('drain', done).once('close', done);
-    });
-  };
+  }
+}
 
-  return {
-    started,
-    get isStream() {
-      return stream !== null;
-    },
-    onClosed: (listener) => void listeners.push(listener),
-    async write(message) {
-      if (!isPlainObject(message)) return;
-      if (!stream && isStatus(message.status)) status = Number(message.status);
-      if (!stream && isPlainObject(message.headers)) headers = { ...headers, ...cleanHeaders(message.headers) };
-      if (message.sseKeepAlive !== undefined) {
-        const target = open();
-        clearInterval(timer);
-        const everyMs = Math.max(Number(message.sseKeepAlive) || 0, keepAliveMinMs);
-        timer = setInterval(() => send(target, { keepAlive: true }), everyMs);
-        timer.unref();
-      }
-      if (message.chunk) await send(open(), message.chunk);
-    },
-    finish(output) {
-      clearInterval(timer);
-      if (!stream) return plainAnswer(output, status, headers);
-      const isNothing =
-        output === undefined || output === null || output === '' || (isPlainObject(output) && Object.keys(output).length === 0);
-      if (!isNothing) void send(stream, output);
-      stream.end();
-      return { status, headers, body: null, encoding: 'empty' };
-    },
-    fail(error) {
-      clearInterval(timer);
-      if (!stream) return false;
-      const { error: name, message, details } = toPublicError(error);
-      void send(stream, { error: name, message, details });
-      stream.end();
-      return true;
-    },
-  };
+/** Resolves when the reader has taken enough for more to be sent. */
+function send(target: PassThrough, value: unknown): Promise<void> | void {
+  if (target.destroyed || target.writableEnded) return;
+  if (target.write(`data: ${JSON.stringify(value)}\n\n`)) return;
+  return new Promise((resolve) => {
+    const done = () => {
+      target.off('drain', done).off('close', done);
+      resolve();
+    };
+    target.once('drain', done).once('close', done);
+  });
 }
 
 const isStatus = (value: unknown): boolean => Number.isInteger(Number(value)) && Number(value) >= 200 && Number(value) <= 599;

@@ -20,34 +20,36 @@ const TRUE = new Set(['true', 'yes', 'y', '1']);
 /** Tokens taken in advance are given up after this long: they were counted, but the workspace went quiet. */
 const HANDFUL_MS = 250;
 
+function defaultRate(bucket: Bucket, config: Config): Rate {
+  switch (bucket) {
+    case 'automations':
+      return { perSecond: config.rateAutomations, burst: config.rateAutomationsBurst };
+    case 'emits':
+      return { perSecond: config.rateEmits, burst: config.rateEmitsBurst };
+    case 'fetchs':
+      return { perSecond: config.rateFetchs, burst: config.rateFetchsBurst };
+    case 'repeats':
+      return { perSecond: config.rateRepeats, burst: config.rateRepeatsBurst };
+  }
+}
+
 /** Rates of a workspace: its reserved secrets win over the configuration. `null`: no limit. */
 export function rateOf(bucket: Bucket, config: Config, system: JsonObject): Rate | null {
   if (config.rateLimitDisabled || TRUE.has(String(system.ratelimit_disabled).toLowerCase())) return null;
-  const defaults: Record<Bucket, Rate> = {
-    automations: { perSecond: config.rateAutomations, burst: config.rateAutomationsBurst },
-    emits: { perSecond: config.rateEmits, burst: config.rateEmitsBurst },
-    fetchs: { perSecond: config.rateFetchs, burst: config.rateFetchsBurst },
-    repeats: { perSecond: config.rateRepeats, burst: config.rateRepeatsBurst },
-  };
-  const number = (value: unknown, fallback: number) => {
+  const fallback = defaultRate(bucket, config);
+  const number = (value: unknown, otherwise: number) => {
     const found = Number(value);
-    return value === undefined || value === '' || !Number.isFinite(found) ? fallback : found;
+    return value === undefined || value === '' || !Number.isFinite(found) ? otherwise : found;
   };
-  const perSecond = number(system[`ratelimit_${bucket}`], defaults[bucket].perSecond);
-  const burst = number(system[`ratelimit_${bucket}_burst`], defaults[bucket].burst);
+  const perSecond = number(system[`ratelimit_${bucket}`], fallback.perSecond);
+  const burst = number(system[`ratelimit_${bucket}_burst`], fallback.burst);
   return perSecond > 0 && burst > 0 ? { perSecond, burst } : null;
 }
 
 export function createThrottle(cache: CacheDriver, config: Config, now: () => number = Date.now) {
   const handfuls = new Map<string, { left: number; until: number }>();
-  /** Takes `tokens`; resolves with the milliseconds slept. */
-  return async function take(
-    workspaceId: string,
-    system: JsonObject,
-    bucket: Bucket,
-    tokens: number,
-    signal?: AbortSignal,
-  ): Promise<number> {
+  /** Takes `tokens`; the milliseconds slept, at once when none had to be fetched. */
+  function take(workspaceId: string, system: JsonObject, bucket: Bucket, tokens: number, signal?: AbortSignal): number | Promise<number> {
     const rate = rateOf(bucket, config, system);
     if (!rate || tokens <= 0) return 0;
     const key = `rate:{${workspaceId}}:${bucket}`;
@@ -56,6 +58,10 @@ export function createThrottle(cache: CacheDriver, config: Config, now: () => nu
       inHand.left -= tokens;
       return 0;
     }
+    return fetch(key, rate, tokens, signal);
+  }
+
+  async function fetch(key: string, rate: Rate, tokens: number, signal?: AbortSignal): Promise<number> {
     const limit = { perSecond: rate.perSecond, burst: rate.burst };
     const more = Math.min(20, Math.floor(rate.burst / 20)) * tokens;
     if (more > tokens && (await cache.takeTokens(key, more, { ...limit, wait: false })).ok) {
@@ -73,7 +79,8 @@ export function createThrottle(cache: CacheDriver, config: Config, now: () => nu
       }
     }
     return slept;
-  };
+  }
+  return take;
 }
 
 export type Throttle = ReturnType<typeof createThrottle>;

@@ -6,6 +6,7 @@ import { SECOND } from '../../mixins/shared/clock.ts';
 import { fault } from '../../mixins/shared/errors.ts';
 import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
 import type { MintAnswer, MintParams } from '../gateway/contract.ts';
+import type { PlatformCalls } from './acts.ts';
 import { applyLocally } from './contexts.ts';
 import type { Frame, RunIdentity } from './interpreter/index.ts';
 import { keyPart } from './key-part.ts';
@@ -16,7 +17,6 @@ import type { Organisations } from './organisations.ts';
 import { isSwitched, rightsOf } from './rights.ts';
 import type { RunRequest } from './runs.ts';
 import type { Sessions } from './sessions.ts';
-import type { PlatformCalls } from './world.ts';
 
 export interface PlatformOptions {
   broker: ServiceBroker;

@@ -9,62 +9,102 @@ export const REDACTED = 'REDACTED';
 const MIN_INSIDE = 4;
 const MAX_DEPTH = 100;
 
-export interface Redactor {
-  /** Adds texts to hide from now on. */
-  add(texts: Iterable<string>): void;
-  /** A copy without the secrets; shares what has none. */
-  clean<T>(value: T): T;
-  texts(): string[];
-}
-
 /** Forms under which a secret may surface: as is, base64, percent-encoded. */
 const variants = (text: string): string[] =>
   text.length < MIN_INSIDE
     ? [text]
     : [text, Buffer.from(text).toString('base64'), Buffer.from(text).toString('base64url'), encodeURIComponent(text)];
 
-export function createRedactor(initial: Iterable<string> = []): Redactor {
-  const whole = new Set<string>();
-  const inside = new Set<string>();
-  const add = (texts: Iterable<string>) => {
+/** Texts to hide, with their forms. */
+class Secrets {
+  readonly whole = new Set<string>();
+  readonly inside = new Set<string>();
+
+  add(texts: Iterable<string>): this {
     for (const text of texts) {
       if (typeof text !== 'string' || text === '') continue;
-      whole.add(text);
-      if (text.length >= MIN_INSIDE) for (const variant of variants(text)) inside.add(variant);
+      this.whole.add(text);
+      if (text.length >= MIN_INSIDE) for (const variant of variants(text)) this.inside.add(variant);
     }
-  };
-  const cleanText = (text: string): string => {
-    if (whole.has(text)) return REDACTED;
+    return this;
+  }
+}
+
+/** Secrets of a model: the same list for all its runs. */
+const ofList = new WeakMap<readonly string[], Secrets>();
+function secretsOf(texts: readonly string[]): Secrets {
+  let secrets = ofList.get(texts);
+  if (!secrets) {
+    secrets = new Secrets().add(texts);
+    ofList.set(texts, secrets);
+  }
+  return secrets;
+}
+
+export class Redactor {
+  private readonly lists: Secrets[] = [];
+  /** Secrets that only this run has met. */
+  private own: Secrets | undefined;
+
+  /** Hides a list that does not change: its forms are made once for all runs. */
+  addAll(texts: readonly string[]): void {
+    if (texts.length === 0) return;
+    const secrets = secretsOf(texts);
+    if (!this.lists.includes(secrets)) this.lists.push(secrets);
+  }
+
+  /** Adds texts to hide from now on. */
+  add(texts: readonly string[]): void {
+    if (texts.length === 0) return;
+    if (!this.own) {
+      this.own = new Secrets();
+      this.lists.push(this.own);
+    }
+    this.own.add(texts);
+  }
+
+  /** A copy without the secrets; shares what has none. */
+  clean<T>(value: T): T {
+    return this.lists.length === 0 ? value : (this.cleaned(value, 0) as T);
+  }
+
+  texts(): string[] {
+    return [...new Set(this.lists.flatMap(({ whole }) => [...whole]))];
+  }
+
+  private isWhole(text: string): boolean {
+    for (const { whole } of this.lists) if (whole.has(text)) return true;
+    return false;
+  }
+
+  private cleanText(text: string): string {
+    if (this.isWhole(text)) return REDACTED;
     let result = text;
-    for (const secret of inside) if (result.includes(secret)) result = result.replaceAll(secret, REDACTED);
+    for (const { inside } of this.lists)
+      for (const secret of inside) if (result.includes(secret)) result = result.replaceAll(secret, REDACTED);
     return result;
-  };
-  const clean = (value: unknown, depth: number): unknown => {
-    if (typeof value === 'string') return cleanText(value);
-    if (typeof value === 'number' || typeof value === 'boolean') return whole.size && whole.has(String(value)) ? REDACTED : value;
+  }
+
+  private cleaned(value: unknown, depth: number): unknown {
+    if (typeof value === 'string') return this.cleanText(value);
+    if (typeof value === 'number' || typeof value === 'boolean') return this.isWhole(String(value)) ? REDACTED : value;
     if (value === null || typeof value !== 'object' || depth > MAX_DEPTH) return value;
     if (Array.isArray(value)) {
-      const items = value.map((item) => clean(item, depth + 1));
+      const items = value.map((item) => this.cleaned(item, depth + 1));
       return items.some((item, i) => item !== value[i]) ? items : value;
     }
     if (!isPlainObject(value)) return value;
     let copy: JsonObject | null = null;
     for (const key of Object.keys(value)) {
-      const name = cleanText(key);
-      const item = clean(value[key], depth + 1);
+      const name = this.cleanText(key);
+      const item = this.cleaned(value[key], depth + 1);
       if (name === key && item === value[key]) continue;
       copy ??= { ...value };
       if (name !== key) delete copy[key];
       copy[name] = item;
     }
     return copy ?? value;
-  };
-  add(initial);
-  return {
-    add,
-    clean: <T>(value: T): T => (whole.size === 0 ? value : (clean(value, 0) as T)),
-    texts: () => [...whole],
-  };
+  }
 }
 
 const HIDDEN_HEADERS = /^(authorization|proxy-authorization|cookie|set-cookie|x-api-key|x-prismeai-.*)$/i;

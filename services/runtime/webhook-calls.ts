@@ -8,7 +8,7 @@ import { type FaultType, fault, isFault } from '../../mixins/shared/errors.ts';
 import type { JsonObject } from '../../mixins/shared/json.ts';
 import type { WebhookAnswer, WebhookParams } from './contract.ts';
 import type { RunEnd } from './execution.ts';
-import { createHttpAnswer, type HttpAnswer } from './http-answer.ts';
+import { HttpAnswer, type StreamedAnswer } from './http-answer.ts';
 import type { Runtime } from './open.ts';
 import { FINAL_STATES, type RunRecord, type RunRequest, type RunSummary } from './runs.ts';
 
@@ -20,7 +20,10 @@ const REPEAT_LOOK_MS = 100;
 
 /** The end of a run, or the stream that it began. */
 async function firstOf(ctx: Call, http: HttpAnswer, ran: Promise<RunEnd>): Promise<RunEnd | { state: 'streams'; stream: unknown }> {
-  const end = await Promise.race([ran, http.started]);
+  const end = await new Promise<RunEnd | StreamedAnswer>((resolve, reject) => {
+    http.onStarted(resolve);
+    ran.then(resolve, reject);
+  });
   if (!('stream' in end)) return end;
   void ran.then(
     (last) =>
@@ -34,7 +37,7 @@ async function firstOf(ctx: Call, http: HttpAnswer, ran: Promise<RunEnd>): Promi
 
 /** Runs an automation for a caller who waits: the answer, or a stream as soon as the automation sends a chunk. */
 export async function answer({ config, execution }: Runtime, ctx: Call, request: RunRequest, isNested: boolean): Promise<unknown> {
-  const http = createHttpAnswer({ keepAliveMinMs: config.sseKeepAliveMs });
+  const http = new HttpAnswer({ keepAliveMinMs: config.sseKeepAliveMs });
   const end = await firstOf(ctx, http, execution.run(request, { http, isNested, isInteraction: true, ...callOf(ctx) }));
   if (end.state === 'streams') return end.stream;
   if (end.state === 'failed') throw end.error;
@@ -46,7 +49,7 @@ export async function answer({ config, execution }: Runtime, ctx: Call, request:
 export async function answerOnce({ config, execution, store }: Runtime, ctx: Call, request: RunRequest): Promise<unknown> {
   const first = await store.create(execution.newRecord(request, undefined, 'running'));
   if (first) {
-    const http = createHttpAnswer({ keepAliveMinMs: config.sseKeepAliveMs });
+    const http = new HttpAnswer({ keepAliveMinMs: config.sseKeepAliveMs });
     const end = await firstOf(ctx, http, execution.run(request, { http, held: first, isInteraction: true }));
     if (end.state === 'streams') return end.stream;
     if (end.state === 'failed') throw end.error;

@@ -180,5 +180,5 @@ export async function startNode(stores: Stores, automations: Record<string, Auto
 function asker({ world, automation, identity, run }: RunInput): (effect: Effect) => Promise<unknown> {
   let n = 0;
   const frame: Frame = { automationSlug: automation.slug, instance: '', depth: run.depth + 1, identity };
-  return (effect) => (world as World).perform({ key: String(++n), effect, frame });
+  return async (effect) => (world as World).perform({ key: String(++n), effect, frame });
 }

@@ -164,8 +164,11 @@ export const isLiveStream = (value: unknown): value is LiveStream =>
   typeof value === 'object' && value !== null && (value as LiveStream).isLiveStream === true;
 
 export interface World {
-  /** Performs, or answers from the journal. @throws a fault of the catalogue; RunCancelledError when the run was cancelled */
-  perform(request: EffectRequest): Promise<unknown>;
+  /**
+   * Performs, or answers from the journal: the answer, or a promise of it when it takes time.
+   * @throws a fault of the catalogue; RunCancelledError when the run was cancelled
+   */
+  perform(request: EffectRequest): unknown;
   /** An automation begins, before anything of it is done: its secrets and those of its arguments are known from now on. No effect. */
   entered?(frame: Frame, payload: JsonObject): void;
   /** Milliseconds; frozen between effects, so that a replay computes the same. */

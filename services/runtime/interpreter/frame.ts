@@ -19,6 +19,7 @@ import {
 import type { RunModel } from './index.ts';
 import type { Budget } from './limits.ts';
 import type { CompiledAutomation } from './model.ts';
+import { isPromise, type MaybeAsync } from './signals.ts';
 import { copyFor } from './writes.ts';
 
 /** Bit of each context in a mask. */
@@ -58,6 +59,9 @@ export interface Branch {
 
 /** Effects that only let time pass. */
 const PAUSES = new Set<Effect['type']>(['wait', 'sleep', 'throttle']);
+
+/** Effects that are mostly answered at once: whether the loop has turned meanwhile need not be watched. */
+const AT_ONCE = new Set<Effect['type']>(['throttle', 'executed', 'error', 'http']);
 
 const LOOP_NAMES = new Set(['item', '$index']);
 
@@ -169,19 +173,34 @@ export class Frame implements Scope {
     };
   }
 
-  async perform(effect: Effect): Promise<unknown> {
+  /** A promise only when the world has to be waited for. */
+  perform(effect: Effect): MaybeAsync<unknown> {
     const key = `${this.branch.prefix}${this.branch.next++}`;
     const { budget, world } = this.run;
     const isPause = PAUSES.has(effect.type);
-    budget.asking();
+    if (!AT_ONCE.has(effect.type)) budget.asking();
     if (isPause) budget.beginWait();
-    let result: unknown;
+    let asked: unknown;
     try {
-      result = await world.perform({ key, effect, frame: this.place });
+      asked = world.perform({ key, effect, frame: this.place });
+      if (isPromise(asked)) return this.answered(effect, asked);
     } finally {
-      if (isPause) budget.endWait();
+      if (isPause && !isPromise(asked)) budget.endWait();
     }
     // The last word of a run that has used up its time.
+    if (effect.type !== 'executed') budget.rested();
+    return asked;
+  }
+
+  private async answered(effect: Effect, asked: Promise<unknown>): Promise<unknown> {
+    const { budget } = this.run;
+    budget.asking();
+    let result: unknown;
+    try {
+      result = await asked;
+    } finally {
+      if (PAUSES.has(effect.type)) budget.endWait();
+    }
     if (effect.type !== 'executed') budget.rested();
     return result;
   }
@@ -198,9 +217,14 @@ export class Frame implements Scope {
   }
 
   /** Takes tokens of the workspace's bucket, sleeping when there are none. */
-  async throttle(bucket: 'automations' | 'emits' | 'fetchs' | 'repeats', tokens = 1): Promise<void> {
-    const slept = await this.perform({ type: 'throttle', bucket, tokens });
-    if (typeof slept === 'number') this.throttled.ms += slept;
+  throttle(bucket: 'automations' | 'emits' | 'fetchs' | 'repeats', tokens = 1): MaybeAsync<void> {
+    const slept = this.perform({ type: 'throttle', bucket, tokens });
+    if (isPromise(slept)) return slept.then((ms) => this.countThrottled(ms));
+    this.countThrottled(slept);
+  }
+
+  private countThrottled(sleptMs: unknown): void {
+    if (typeof sleptMs === 'number') this.throttled.ms += sleptMs;
   }
 
   // Contexts

@@ -147,13 +147,15 @@ async function execute({
     body.check?.(payload);
     const { maxDepth, maxOutputBytes } = run.budget.limits;
     if (depth > maxDepth) throw fault('TooManyCallError', { data: { limit: maxDepth } });
-    await frame.throttle('automations');
+    const throttled = frame.throttle('automations');
+    if (throttled) await throttled;
 
-    const signal = await runBlock(body.block, frame);
+    const ran = runBlock(body.block, frame);
+    const signal = isPromise(ran) ? await ran : ran;
     let output: unknown;
     if (signal?.hasPayload) output = signal.payload;
     else if (automation.output) {
-      await frame.ensure(body.outputMask);
+      if (!frame.has(body.outputMask)) await frame.ensure(body.outputMask);
       output = automation.output.evaluate(frame, run.env);
     }
     if (typeof output === 'object' && output !== null && exceeds(output, maxOutputBytes))
@@ -161,7 +163,8 @@ async function execute({
         message: `The output is larger than ${maxOutputBytes} bytes.`,
         data: { limit: 'maxOutputBytes', max: maxOutputBytes },
       });
-    await frame.perform({ type: 'executed', report: report({ output, break: signal !== undefined }) });
+    const told = frame.perform({ type: 'executed', report: report({ output, break: signal !== undefined }) });
+    if (isPromise(told)) await told;
     return {
       result: { output, isBroken: signal !== undefined, throttledMs: frame.throttledMs },
       signal: signal?.scope === 'all' ? { ...signal, isFromCall: true } : undefined,

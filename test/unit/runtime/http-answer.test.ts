@@ -1,12 +1,14 @@
 import { describe, expect, it } from '@jest/globals';
 import { fault } from '../../../mixins/shared/errors.ts';
-import { createHttpAnswer, plainAnswer, visibleHeaders } from '../../../services/runtime/http-answer.ts';
+import { HttpAnswer, plainAnswer, type StreamedAnswer, visibleHeaders } from '../../../services/runtime/http-answer.ts';
 
 const read = async (stream: AsyncIterable<Buffer>) => {
   let text = '';
   for await (const piece of stream) text += piece;
   return text;
 };
+
+const startOf = (http: HttpAnswer) => new Promise<StreamedAnswer>((resolve) => http.onStarted(resolve));
 
 describe('the answer of a webhook', () => {
   it.each([
@@ -23,7 +25,7 @@ describe('the answer of a webhook', () => {
   });
 
   it('takes status and headers from $http, without those of the connection or line breaks', async () => {
-    const http = createHttpAnswer({ keepAliveMinMs: 5000 });
+    const http = new HttpAnswer({ keepAliveMinMs: 5000 });
     await http.write({ status: 202, headers: { 'X-Report': 'a\r\nset-cookie: x', 'content-length': '1', 'bad name': 'x' } });
 
     expect(http.finish({ ok: true })).toEqual({
@@ -35,10 +37,10 @@ describe('the answer of a webhook', () => {
   });
 
   it('becomes a stream with the first chunk, with the status given before, and ends with the output', async () => {
-    const http = createHttpAnswer({ keepAliveMinMs: 5000 });
+    const http = new HttpAnswer({ keepAliveMinMs: 5000 });
     await http.write({ status: 201 });
     await http.write({ chunk: { n: 1 } });
-    const { stream, status, headers } = await http.started;
+    const { stream, status, headers } = await startOf(http);
     await http.write({ chunk: 'two' });
     http.finish({ done: true });
 
@@ -48,21 +50,21 @@ describe('the answer of a webhook', () => {
   });
 
   it('tells an error as the last message of a stream', async () => {
-    const http = createHttpAnswer({ keepAliveMinMs: 5000 });
+    const http = new HttpAnswer({ keepAliveMinMs: 5000 });
     await http.write({ chunk: 1 });
-    const { stream } = await http.started;
+    const { stream } = await startOf(http);
 
     expect(http.fail(fault('InvalidInstructionError', { message: 'no' }))).toBe(true);
     expect(await read(stream)).toContain('data: {"error":"InvalidInstructionError","message":"no","details":{}}');
   });
 
   it('waits for a slow reader, and tells when he has gone', async () => {
-    const http = createHttpAnswer({ keepAliveMinMs: 5000 });
+    const http = new HttpAnswer({ keepAliveMinMs: 5000 });
     let isGone = false;
     http.onClosed(() => (isGone = true));
     let isHeld = true;
     const writing = http.write({ chunk: 'x'.repeat(100_000) }).then(() => (isHeld = false));
-    const { stream } = await http.started;
+    const { stream } = await startOf(http);
     await new Promise((done) => setImmediate(done));
     expect(isHeld).toBe(true);
 

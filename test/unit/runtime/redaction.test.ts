@@ -1,10 +1,16 @@
 import { describe, expect, it } from '@jest/globals';
-import { createRedactor, maskHeaders } from '../../../services/runtime/redaction.ts';
+import { maskHeaders, Redactor } from '../../../services/runtime/redaction.ts';
+
+const hiding = (...texts: string[]) => {
+  const redactor = new Redactor();
+  redactor.add(texts);
+  return redactor;
+};
 
 describe('secrets in what leaves a run', () => {
   it('are hidden inside texts, keys, and in their base64 and URL forms', () => {
     const secret = 'p@ss "quoted"';
-    const { clean } = createRedactor([secret]);
+    const redactor = hiding(secret);
     const value = {
       text: `a ${secret} b`,
       [secret]: 1,
@@ -13,13 +19,13 @@ describe('secrets in what leaves a run', () => {
       list: [secret],
     };
 
-    expect(clean(value)).toEqual({ text: 'a REDACTED b', REDACTED: 1, b64: 'REDACTED', url: 'REDACTED', list: ['REDACTED'] });
+    expect(redactor.clean(value)).toEqual({ text: 'a REDACTED b', REDACTED: 1, b64: 'REDACTED', url: 'REDACTED', list: ['REDACTED'] });
   });
 
   it('that are short are hidden only as whole values, and the payload stays valid', () => {
-    const { clean } = createRedactor(['1']);
+    const redactor = hiding('1');
 
-    expect(clean({ pin: '1', n: 1, text: '21 December', list: [10] })).toEqual({
+    expect(redactor.clean({ pin: '1', n: 1, text: '21 December', list: [10] })).toEqual({
       pin: 'REDACTED',
       n: 'REDACTED',
       text: '21 December',
@@ -27,11 +33,22 @@ describe('secrets in what leaves a run', () => {
     });
   });
 
+  it('of a model are hidden next to those of the run, in every form', () => {
+    const redactor = new Redactor();
+    const ofModel = ['model-secret'];
+    redactor.addAll(ofModel);
+    redactor.addAll(ofModel);
+    redactor.add(['run-secret']);
+
+    expect(redactor.clean(`run-secret ${Buffer.from('model-secret').toString('base64')} model-secret`)).toBe('REDACTED REDACTED REDACTED');
+    expect(redactor.texts()).toEqual(['model-secret', 'run-secret']);
+  });
+
   it('cost nothing when there are none, and leave the original alone', () => {
     const value = { a: { b: 'secret-value' } };
 
-    expect(createRedactor([]).clean(value)).toBe(value);
-    createRedactor(['secret-value']).clean(value);
+    expect(hiding().clean(value)).toBe(value);
+    hiding('secret-value').clean(value);
     expect(value.a.b).toBe('secret-value');
   });
 

@@ -8,5 +8,5 @@ export const auth = defineSimple({
     'Gives `{ jwt }`, usable in fetch to this platform only and for a short time. With `workspace: true` the called automation learns the calling workspace as run.authenticatedWorkspaceId.',
   schema: object({ workspace: { type: 'boolean', default: false }, output: withOutput }),
   examples: [{ title: 'proves the workspace', source: '- auth: { workspace: true, output: pass }' }],
-  perform: ({ workspace }, frame) => frame.perform({ type: 'auth', workspace: workspace === true }),
+  perform: async ({ workspace }, frame) => frame.perform({ type: 'auth', workspace: workspace === true }),
 });
