@@ -11,7 +11,7 @@ import { isGone, processMark } from './process-mark.ts';
 
 const SHARDS = 16;
 /** Shortest time between two commits under load; an idle log commits in the same turn of the event loop. */
-const COMMIT_MS = 2;
+const COMMIT_MS = 1;
 /** Kept free of events when the size of the file is limited: groups must be able to settle in a full log. */
 const SPARE_PAGES = 64;
 /** How soon a full log is counted again. */
