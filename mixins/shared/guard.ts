@@ -5,9 +5,10 @@
 import { lookup as resolveName } from 'node:dns';
 import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
-import { Agent, type Dispatcher } from 'undici';
+import type { Agent, Dispatcher } from 'undici';
 import type { Config } from './config.ts';
 import { fault } from './errors.ts';
+import { undici } from './packages.ts';
 
 /** Whether an address is reachable for everybody: anything but global unicast is closed, also inside IPv6 notations of IPv4. */
 export function isPublicAddress(address: string): boolean {
@@ -71,7 +72,7 @@ export function createGuard(config: Config): Guard {
     const key = `${isOpen}/${allowSelfSigned}`;
     let found = agents.get(key);
     if (!found) {
-      found = new Agent({
+      found = new (undici().Agent)({
         headersTimeout: config.fetchTimeoutMs,
         bodyTimeout: config.fetchTimeoutMs,
         keepAliveTimeout: 10_000,

@@ -1,13 +1,13 @@
 /** qr — a text as a QR code, drawn here so that the secret of a second factor is shown to nobody else. */
-import qrcode from 'qrcode-generator';
 import { fault } from '../../../mixins/shared/errors.ts';
+import { qrcode } from '../../../mixins/shared/packages.ts';
 
 /** Light modules around the code that readers need (ISO/IEC 18004, 9.1). */
 const QUIET = 4;
 
 /** The code as an SVG picture with its quiet zone. @throws BadParametersError for a text that is too long */
 export function qrSvg(text: string): string {
-  const code = qrcode(0, 'M');
+  const code = qrcode()(0, 'M');
   try {
     code.addData(text, 'Byte');
     code.make();

@@ -6,9 +6,9 @@
  *          that was read, so of two simultaneous uses one succeeds.
  */
 import { randomBytes, timingSafeEqual } from 'node:crypto';
-import { Secret, TOTP } from 'otpauth';
 import { MINUTE, SECOND } from '../../../mixins/shared/clock.ts';
 import { fault, isFault } from '../../../mixins/shared/errors.ts';
+import { otpauth } from '../../../mixins/shared/packages.ts';
 import type { Self } from './core.mixin.ts';
 import { sha256 } from './resolver.ts';
 import { USERS, type UserRow } from './rows.ts';
@@ -23,7 +23,14 @@ const BASE32 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567';
 
 const aadOf = (userId: string) => `totp/${userId}`;
 const totpOf = (secret: string, email = '') =>
-  new TOTP({ issuer: ISSUER, label: email, secret: Secret.fromBase32(secret), period: PERIOD_S, digits: 6, algorithm: 'SHA1' });
+  new (otpauth().TOTP)({
+    issuer: ISSUER,
+    label: email,
+    secret: otpauth().Secret.fromBase32(secret),
+    period: PERIOD_S,
+    digits: 6,
+    algorithm: 'SHA1',
+  });
 
 /** Eighty random bits as `XXXX-XXXX-XXXX-XXXX`: a hash of that needs no salt. */
 const recoveryCode = () => [...randomBytes(16)].map((byte, at) => `${at > 0 && at % 4 === 0 ? '-' : ''}${BASE32[byte & 31]}`).join('');
@@ -37,7 +44,7 @@ export function makeRecoveryCodes(userId: string): { codes: string[]; hashes: st
 
 /** A new secret, kept sealed until a first code proves that it arrived. */
 export function makeSecret(self: Self, user: UserRow): { secret: string; sealed: string; url: string } {
-  const secret = new Secret({ size: SECRET_BYTES }).base32;
+  const secret = new (otpauth().Secret)({ size: SECRET_BYTES }).base32;
   return { secret, sealed: self.core.ring.seal(secret, aadOf(user.id)), url: totpOf(secret, user.email ?? user.id).toString() };
 }
 

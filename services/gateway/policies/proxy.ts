@@ -8,9 +8,10 @@ import { request as httpRequest, type IncomingMessage, type ServerResponse } fro
 import { request as httpsRequest } from 'node:https';
 import type { Duplex } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { Agent, type Dispatcher, errors, request as send } from 'undici';
+import type { Agent, Dispatcher } from 'undici';
 import type { Identity } from '../../../mixins/auth/identity.ts';
 import { fault } from '../../../mixins/shared/errors.ts';
+import { undici } from '../../../mixins/shared/packages.ts';
 import type { ProxyPolicy, Target } from '../configuration/read.ts';
 import { forwardedHeaders } from './headers.ts';
 
@@ -97,6 +98,7 @@ async function* limited(request: IncomingMessage, maxBytes: number): AsyncGenera
 function translated(error: unknown, timeout: number): unknown {
   const known = error as { type?: string; cause?: unknown } | null;
   if (known?.type === 'PayloadTooLarge') return error;
+  const { errors } = undici();
   const isLate =
     error instanceof errors.HeadersTimeoutError || error instanceof errors.BodyTimeoutError || error instanceof errors.ConnectTimeoutError;
   return isLate ? fault('TimeoutError', { data: { timeout }, cause: error }) : fault('UpstreamUnavailable', { cause: error });
@@ -110,7 +112,7 @@ export interface Forwarder {
 }
 
 export function createForwarder(): Forwarder {
-  const agent = new Agent({ keepAliveTimeout: 4_000, connect: { timeout: 10_000 } });
+  let agent: Agent | undefined;
   const tunnels = new Set<Duplex>();
   return {
     async forward(request, response, forwarded) {
@@ -123,6 +125,8 @@ export function createForwarder(): Forwarder {
       response.once('close', () => cancelled.abort());
       let answer: Dispatcher.ResponseData<unknown>;
       try {
+        const { Agent, request: send } = undici();
+        agent ??= new Agent({ keepAliveTimeout: 4_000, connect: { timeout: 10_000 } });
         answer = await send(url, {
           dispatcher: agent,
           method: request.method as Dispatcher.HttpMethod,
@@ -181,7 +185,7 @@ export function createForwarder(): Forwarder {
     async close() {
       for (const socket of tunnels) socket.destroy();
       // Requests at work end with their clients; only what is idle is closed here.
-      void agent.close();
+      void agent?.close();
     },
   };
 }

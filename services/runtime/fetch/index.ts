@@ -5,11 +5,12 @@
 
 import type { Readable } from 'node:stream';
 import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib';
-import { type Dispatcher, request as send } from 'undici';
+import type { Dispatcher } from 'undici';
 import { sleep } from '../../../mixins/shared/clock.ts';
 import type { Config } from '../../../mixins/shared/config.ts';
 import { fault, isFault, toPublicError } from '../../../mixins/shared/errors.ts';
 import type { Guard } from '../../../mixins/shared/guard.ts';
+import { undici } from '../../../mixins/shared/packages.ts';
 import type { FetchRequest, LiveStream } from '../interpreter/index.ts';
 import { buildRequest, type WireRequest } from './request.ts';
 import { decodeBody, type Headers, shapeAnswer } from './response.ts';
@@ -143,7 +144,7 @@ async function sendOnce(wire: WireRequest, asked: FetchRequest, guard: Guard, co
   const abort = () => control.abort();
   hooks.signal.addEventListener('abort', abort, { once: true });
   try {
-    const response = await send(wire.url, {
+    const response = await undici().request(wire.url, {
       method: wire.method as Dispatcher.HttpMethod,
       headers: wire.headers,
       body: wire.body ?? null,

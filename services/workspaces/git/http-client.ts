@@ -1,8 +1,8 @@
 /** http-client — how isomorphic-git reaches a server: guarded addresses, no redirects (credentials stay where they were meant for), a limit of bytes. */
-import { request } from 'undici';
 import { MINUTE } from '../../../mixins/shared/clock.ts';
 import { fault } from '../../../mixins/shared/errors.ts';
 import type { Guard } from '../../../mixins/shared/guard.ts';
+import { undici } from '../../../mixins/shared/packages.ts';
 
 interface Asked {
   url: string;
@@ -33,7 +33,7 @@ export function gitHttp(guard: Guard, options: { isPlatform: boolean }): GitHttp
     async request({ url, method = 'GET', headers = {}, body }) {
       const parts: Uint8Array[] = [];
       if (body) for await (const part of body) parts.push(part);
-      const answer = await request(url, {
+      const answer = await undici().request(url, {
         method: method as 'GET',
         headers,
         ...(parts.length > 0 ? { body: Buffer.concat(parts) } : {}),

@@ -1,6 +1,6 @@
 /** merge — two commits into one, as far as the folder of a workspace goes: foreign files as whole files, ours by their values. */
-import git from 'isomorphic-git';
 import { fault } from '../../../mixins/shared/errors.ts';
+import { git } from '../../../mixins/shared/packages.ts';
 import { classify } from '../dsul/layout.ts';
 import { editYaml, readYaml } from '../dsul/yaml.ts';
 import { mergeValues } from './merge-values.ts';
@@ -21,23 +21,25 @@ export interface CommitText {
 
 export async function commitTree(store: ObjectStore, tree: string, parent: string[], { message, author }: CommitText): Promise<string> {
   const by = { ...author, timestamp: Math.floor(Date.now() / 1000), timezoneOffset: 0 };
-  return git.writeCommit({ ...store, commit: { tree, parent, message: `${message}\n`, author: by, committer: by } });
+  return git().writeCommit({ ...store, commit: { tree, parent, message: `${message}\n`, author: by, committer: by } });
 }
 
 export const isAncestor = async (store: ObjectStore, ancestor: string, oid: string): Promise<boolean> =>
-  ancestor === oid || (await git.isDescendent({ ...store, oid, ancestor, depth: -1 }));
+  ancestor === oid || (await git().isDescendent({ ...store, oid, ancestor, depth: -1 }));
 
 export const exists = (store: ObjectStore, oid: string): Promise<boolean> =>
-  git.readCommit({ ...store, oid }).then(
-    () => true,
-    () => false,
-  );
+  git()
+    .readCommit({ ...store, oid })
+    .then(
+      () => true,
+      () => false,
+    );
 
 /** @throws MergeConflictError with the places both changed */
 export async function mergeCommits(store: ObjectStore, ours: string, theirs: string, folder: string, text: CommitText): Promise<string> {
   if (await isAncestor(store, theirs, ours)) return ours;
   if (await isAncestor(store, ours, theirs)) return theirs;
-  const [base] = (await git.findMergeBase({ ...store, oids: [ours, theirs] })) as string[];
+  const [base] = (await git().findMergeBase({ ...store, oids: [ours, theirs] })) as string[];
   const { changes, conflicts } = await mergeFolders(store, base, ours, theirs, folder);
   if (conflicts.length > 0)
     throw fault('MergeConflictError', {

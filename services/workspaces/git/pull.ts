@@ -8,9 +8,9 @@
  * A first pull deletes nothing: objects the repository lacks stay. What a pull overwrites for good (a first one, or one that discards local
  * changes) is kept as a version of the platform before. A tag or a commit is taken as it is.
  */
-import git from 'isomorphic-git';
 import { fault, isFault } from '../../../mixins/shared/errors.ts';
 import { isPlainObject } from '../../../mixins/shared/json.ts';
+import { git } from '../../../mixins/shared/packages.ts';
 import { parseArchive } from '../archive/import-archive.ts';
 import { type Imported, importInto } from '../archive/import-workspace.ts';
 import type { ArchivedFile } from '../archive/read-archive.ts';
@@ -181,7 +181,7 @@ async function keepOwnBranch({ remote, ownRef, author, row }: Session, result: s
   if (result === before) return result;
   let to = result;
   if (before && !(await isAncestor(remote.store, before, result))) {
-    const { commit } = await git.readCommit({ ...remote.store, oid: result });
+    const { commit } = await git().readCommit({ ...remote.store, oid: result });
     to = await commitTree(remote.store, commit.tree, [before, result], { message: `Take ${result.slice(0, 12)} into ${row.name}`, author });
   }
   await remote.move(ownRef, to, before ?? null);

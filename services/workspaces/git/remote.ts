@@ -6,9 +6,9 @@ import fs from 'node:fs';
 import { mkdtemp, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import git, { Errors } from 'isomorphic-git';
 import { HOUR } from '../../../mixins/shared/clock.ts';
 import { fault, isFault } from '../../../mixins/shared/errors.ts';
+import { git } from '../../../mixins/shared/packages.ts';
 import type { GitHttp } from './http-client.ts';
 
 /** Where objects are read and written: what every call of isomorphic-git takes. */
@@ -58,22 +58,23 @@ export async function openHttpRemote(
   const wire = { http, url, ...(auth ? { onAuth: () => auth, onAuthFailure: () => ({ cancel: true }) } : {}) };
   const close = () => rm(gitdir, { recursive: true, force: true });
   try {
-    await git.init({ ...store, bare: true });
-    await git.addRemote({ ...store, remote: 'origin', url });
+    await git().init({ ...store, bare: true });
+    await git().addRemote({ ...store, remote: 'origin', url });
     const refs = await told(url, () => refsOf(wire));
     return {
       store,
       refs,
       async fetch(names) {
         for (const ref of names)
-          if (refs.has(ref)) await told(url, () => git.fetch({ ...store, ...wire, ref, remoteRef: ref, singleBranch: true, tags: false }));
+          if (refs.has(ref))
+            await told(url, () => git().fetch({ ...store, ...wire, ref, remoteRef: ref, singleBranch: true, tags: false }));
       },
       async move(ref, to, from) {
         const local = ref.startsWith('refs/tags/') ? ref : 'refs/heads/outgoing';
-        await git.writeRef({ ...store, ref: local, value: to, force: true });
+        await git().writeRef({ ...store, ref: local, value: to, force: true });
         let isMoved = false;
         await told(url, () =>
-          git.push({
+          git().push({
             ...store,
             ...wire,
             ref: local,
@@ -99,7 +100,7 @@ export async function openHttpRemote(
 
 async function refsOf(wire: { http: GitHttp; url: string }): Promise<Map<string, string>> {
   const refs = new Map<string, string>();
-  for (const { ref, oid, peeled } of await git.listServerRefs({ ...wire, protocolVersion: 1 })) {
+  for (const { ref, oid, peeled } of await git().listServerRefs({ ...wire, protocolVersion: 1 })) {
     if (ref.endsWith('^{}')) refs.set(ref.slice(0, -3), oid);
     else if (/^refs\/(heads|tags)\//.test(ref) && !refs.has(ref)) refs.set(ref, peeled ?? oid);
   }
@@ -115,13 +116,13 @@ async function told<T>(url: string, work: () => Promise<T>): Promise<T> {
     const { code, data } = error as { code?: string; data?: { statusCode?: number } };
     const status = data?.statusCode;
     if (isFault(error, 'ForbiddenHostError') || isFault(error, 'PayloadTooLarge')) throw error;
-    if (code === Errors.PushRejectedError.code) throw fault('VersionConflict', { data: { host: at } });
-    if (code === Errors.UserCanceledError.code || status === 401 || status === 403)
+    if (code === git().Errors.PushRejectedError.code) throw fault('VersionConflict', { data: { host: at } });
+    if (code === git().Errors.UserCanceledError.code || status === 401 || status === 403)
       throw fault('ForbiddenError', {
         message: `The repository at ${at} refused our credentials.`,
         data: { action: 'synchronise', subjectType: 'repositories', host: at },
       });
-    if (code === Errors.GitPushError.code)
+    if (code === git().Errors.GitPushError.code)
       throw fault('PrismeError', {
         message: `The repository at ${at} refused the push: ${String((error as Error).message).slice(0, 300)}`,
         data: { host: at },
@@ -136,7 +137,7 @@ async function told<T>(url: string, work: () => Promise<T>): Promise<T> {
 }
 
 const reachable = (error: Error & { code?: string }): string =>
-  error.code === Errors.SmartHttpError.code || error.code === Errors.ParseError.code
+  error.code === git().Errors.SmartHttpError.code || error.code === git().Errors.ParseError.code
     ? 'no git server answers there'
     : `${error.code ?? error.name}: ${error.message}`.slice(0, 200);
 
@@ -150,11 +151,11 @@ export async function openLocalRemote(path: string): Promise<Remote> {
       data: { subjectType: 'repositories' },
     });
   const refs = new Map<string, string>();
-  for (const branch of await git.listBranches(store)) {
+  for (const branch of await git().listBranches(store)) {
     const ref = `refs/heads/${branch}`;
-    refs.set(ref, await git.resolveRef({ ...store, ref }));
+    refs.set(ref, await git().resolveRef({ ...store, ref }));
   }
-  for (const tag of await git.listTags(store)) refs.set(`refs/tags/${tag}`, await commitOf(store, `refs/tags/${tag}`));
+  for (const tag of await git().listTags(store)) refs.set(`refs/tags/${tag}`, await commitOf(store, `refs/tags/${tag}`));
   return {
     store,
     refs,
@@ -165,7 +166,7 @@ export async function openLocalRemote(path: string): Promise<Remote> {
 }
 
 async function commitOf(store: ObjectStore, ref: string): Promise<string> {
-  const { object, type, oid } = await git.readObject({ ...store, oid: await git.resolveRef({ ...store, ref }) });
+  const { object, type, oid } = await git().readObject({ ...store, oid: await git().resolveRef({ ...store, ref }) });
   return type === 'tag' ? (object as { object: string }).object : oid;
 }
 
@@ -181,7 +182,11 @@ async function moveLocked(store: ObjectStore, ref: string, to: string, from: str
     await lock.sync();
     await lock.close();
     const loose = await readFile(path, 'utf8').catch(() => undefined);
-    const present = loose?.trim() ?? (await git.resolveRef({ ...store, ref }).catch(() => null));
+    const present =
+      loose?.trim() ??
+      (await git()
+        .resolveRef({ ...store, ref })
+        .catch(() => null));
     if (present !== from) throw moved(ref);
     await rename(`${path}.lock`, path);
   } catch (error) {

@@ -1,7 +1,7 @@
 /** tree — the files of a commit below one folder, and trees that differ from a commit's in some of them. */
 import type { TreeEntry } from 'isomorphic-git';
-import git from 'isomorphic-git';
 import { fault } from '../../../mixins/shared/errors.ts';
+import { git } from '../../../mixins/shared/packages.ts';
 import type { ObjectStore } from './remote.ts';
 
 /** Files below the folder of a workspace that are looked at. */
@@ -14,7 +14,7 @@ export async function filesAt(store: ObjectStore, commit: string | undefined, fo
   const files = new Map<string, string>();
   if (!commit) return files;
   const visit = async (oid: string, prefix: string): Promise<void> => {
-    const { tree } = await git.readTree({ ...store, oid });
+    const { tree } = await git().readTree({ ...store, oid });
     for (const entry of tree) {
       const path = prefix + entry.path;
       if (entry.type === 'tree') await visit(entry.oid, `${path}/`);
@@ -32,9 +32,9 @@ export async function filesAt(store: ObjectStore, commit: string | undefined, fo
 }
 
 async function folderOid(store: ObjectStore, commit: string, folder: string): Promise<string | undefined> {
-  let { tree: oid } = (await git.readCommit({ ...store, oid: commit })).commit;
+  let { tree: oid } = (await git().readCommit({ ...store, oid: commit })).commit;
   for (const name of folder.split('/').filter(Boolean)) {
-    const { tree } = await git.readTree({ ...store, oid });
+    const { tree } = await git().readTree({ ...store, oid });
     const entry = tree.find(({ path, type }) => path === name && type === 'tree');
     if (!entry) return undefined;
     oid = entry.oid;
@@ -44,7 +44,7 @@ async function folderOid(store: ObjectStore, commit: string, folder: string): Pr
 
 /** @throws PayloadTooLarge · InvalidUploadError for what is not UTF-8 */
 export async function textOf(store: ObjectStore, oid: string, path: string): Promise<string> {
-  const { blob } = await git.readBlob({ ...store, oid });
+  const { blob } = await git().readBlob({ ...store, oid });
   if (blob.length > MAX_BLOB_BYTES)
     throw fault('PayloadTooLarge', { message: `${path} is larger than ${MAX_BLOB_BYTES} bytes.`, data: { file: path } });
   try {
@@ -61,10 +61,10 @@ export async function changedTree(
   folder: string,
   changes: ReadonlyMap<string, string | null>,
 ): Promise<string> {
-  const root = commit ? (await git.readCommit({ ...store, oid: commit })).commit.tree : undefined;
+  const root = commit ? (await git().readCommit({ ...store, oid: commit })).commit.tree : undefined;
   const prefix = folder.split('/').filter(Boolean).join('/');
   const full = [...changes].map(([path, text]) => [prefix ? `${prefix}/${path}` : path, text] as const);
-  return (await edited(store, root, full)) ?? (await git.writeTree({ ...store, tree: [] }));
+  return (await edited(store, root, full)) ?? (await git().writeTree({ ...store, tree: [] }));
 }
 
 /** The oid of a tree with the changes, `undefined` when nothing is left in it. */
@@ -74,7 +74,7 @@ async function edited(
   changes: (readonly [path: string, text: string | null])[],
 ): Promise<string | undefined> {
   const entries = new Map<string, TreeEntry>(
-    oid ? (await git.readTree({ ...store, oid })).tree.map((entry): [string, TreeEntry] => [entry.path, entry]) : [],
+    oid ? (await git().readTree({ ...store, oid })).tree.map((entry): [string, TreeEntry] => [entry.path, entry]) : [],
   );
   const folders = new Map<string, [string, string | null][]>();
   for (const [path, text] of changes) {
@@ -87,7 +87,7 @@ async function edited(
       entries.set(path, {
         mode: entries.get(path)?.type === 'blob' ? (entries.get(path)?.mode as string) : FILE_MODE,
         path,
-        oid: await git.writeBlob({ ...store, blob: Buffer.from(text) }),
+        oid: await git().writeBlob({ ...store, blob: Buffer.from(text) }),
         type: 'blob',
       });
   }
@@ -97,5 +97,5 @@ async function edited(
     if (tree) entries.set(name, { mode: '040000', path: name, oid: tree, type: 'tree' });
     else if (known?.type === 'tree') entries.delete(name);
   }
-  return entries.size === 0 ? undefined : git.writeTree({ ...store, tree: [...entries.values()] });
+  return entries.size === 0 ? undefined : git().writeTree({ ...store, tree: [...entries.values()] });
 }
