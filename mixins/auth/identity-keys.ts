@@ -9,12 +9,12 @@
 import { createPrivateKey, createPublicKey, sign as ed25519, generateKeyPairSync, type KeyObject, randomBytes, verify } from 'node:crypto';
 import { linkSync, mkdirSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { LRUCache } from 'lru-cache';
 import type { ServiceBroker } from 'moleculer';
 import { type Clock, MINUTE, SECOND } from '../shared/clock.ts';
 import { type Config, configOf, ensureDataDir } from '../shared/config.ts';
 import { fault } from '../shared/errors.ts';
 import { isPlainObject, type JsonObject } from '../shared/json.ts';
+import { lru } from '../shared/lru.ts';
 import type { IdentityKeys, OpenIdentityKeys } from './contract.ts';
 import type { Identity, IdentityClaims } from './identity.ts';
 
@@ -94,7 +94,7 @@ export function identityKeys(jwk: JsonObject, now: Clock = Date.now): NodeIdenti
   const open = createPublicKey(secret);
   /** Checked here. Those made here are marked. */
   const known = new WeakSet<object>();
-  const checked = new LRUCache<string, string>({ max: 10_000 });
+  const checked = lru<string, string>({ max: 10_000 });
 
   const textOf = (identity: object) => {
     const claims: JsonObject = {};

@@ -1,6 +1,6 @@
 /** redact — keeps secrets and private addresses out of events. Values are walked, never their JSON text: a secret with a quote in it is found too. */
 import ipaddr from 'ipaddr.js';
-import { LRUCache } from 'lru-cache';
+import { lru } from '../shared/lru.ts';
 
 export const REDACTED = 'REDACTED';
 
@@ -42,7 +42,7 @@ function walk(value: unknown, forms: string[]): unknown {
 }
 
 /** Address → whether it is private: the same callers come again and again. */
-const knownAddresses = new LRUCache<string, boolean>({ max: 1_000 });
+const knownAddresses = lru<string, boolean>({ max: 1_000 });
 
 /** The first address of a forwarded list, or `undefined` when it is a private IPv4 address (RFC 1918). */
 export function publicIp(ip: unknown): string | undefined {

@@ -4,11 +4,12 @@
  *
  * The history never waits for an edit to be told elsewhere: it reads every event in order, so it sees the one that changes a mapping before those that follow.
  */
-import { LRUCache } from 'lru-cache';
+
 import { MINUTE, SECOND } from '../../mixins/shared/clock.ts';
 import type { PrismeEvent } from '../../mixins/shared/event.ts';
 import { isNative } from '../../mixins/shared/event.ts';
 import { isPlainObject, type JsonObject } from '../../mixins/shared/json.ts';
+import { lru } from '../../mixins/shared/lru.ts';
 
 /** Declared types by field, by event type. */
 export type EventTypes = Map<string, Map<string, string>>;
@@ -63,7 +64,7 @@ export function mappedPayload(payload: JsonObject, fields: Map<string, string>):
 
 /** @param load the `events` section of a workspace. May reject: the workspace then has none for a while. */
 export function createMappings(load: (workspaceId: string) => Promise<unknown>): Mappings {
-  const known = new LRUCache<string, EventTypes>({ max: MAX_WORKSPACES, ttl: TTL_MS });
+  const known = lru<string, EventTypes>({ max: MAX_WORKSPACES, ttl: TTL_MS });
   const none: EventTypes = new Map();
 
   return {

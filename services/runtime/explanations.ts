@@ -2,9 +2,10 @@
  * explanations — why an event did or did not start automations: what the node that handled it decided, remembered for a while; later, what can
  * still be told from the event itself, the present model and the records of its runs.
  */
-import { LRUCache } from 'lru-cache';
+
 import { isFault } from '../../mixins/shared/errors.ts';
 import type { PrismeEvent } from '../../mixins/shared/event.ts';
+import { lru } from '../../mixins/shared/lru.ts';
 import type { RunModel } from './interpreter/index.ts';
 import { childrenOf, type LoadedWorkspace } from './models.ts';
 import type { RunRecord, RunStore } from './runs.ts';
@@ -36,7 +37,7 @@ export interface Explanation {
 }
 
 export function createExplanations(max = 5_000) {
-  const known = new LRUCache<string, Explanation>({ max });
+  const known = lru<string, Explanation>({ max });
   return {
     add(event: PrismeEvent, rest: Partial<Explanation>): Explanation {
       const made: Explanation = {

@@ -11,6 +11,7 @@ import { isFault } from '../../mixins/shared/errors.ts';
 import type { PrismeEvent } from '../../mixins/shared/event.ts';
 import { isPlainObject, type JsonObject } from '../../mixins/shared/json.ts';
 import type { KeyRing } from '../../mixins/shared/keyring.ts';
+import { lru } from '../../mixins/shared/lru.ts';
 import type { ModelAnswer } from '../workspaces/contract.ts';
 import { environmentValues, resolveConfig, secretTextsOf, textsOfSecret } from './config-resolution.ts';
 import type { CompiledWorkspace, RunModel, WorkspaceSource } from './interpreter/index.ts';
@@ -80,14 +81,14 @@ const RETRY_MS = 500;
 
 export function createModels({ sources, compile, keys, config, onProblems, onLoaded, maxChars = 64_000_000 }: ModelsOptions) {
   const entries = new LRUCache<string, Entry>({ maxSize: maxChars, sizeCalculation: ({ loaded }) => sizeOf(loaded.parts) });
-  const deleted = new LRUCache<string, LoadedWorkspace>({ max: 1000, ttl: DELETED_TTL_MS });
+  const deleted = lru<string, LoadedWorkspace>({ max: 1000, ttl: DELETED_TTL_MS });
   /** What a workspace was a moment ago: an app that was just uninstalled still hears of it. */
-  const former = new LRUCache<string, LoadedWorkspace>({ max: 200, ttl: DELETED_TTL_MS });
+  const former = lru<string, LoadedWorkspace>({ max: 200, ttl: DELETED_TTL_MS });
   const apps = new LRUCache<string, { answer: ModelAnswer; compiled: CompiledWorkspace }>({
     maxSize: maxChars,
     sizeCalculation: ({ answer }) => JSON.stringify(answer).length + 1,
   });
-  const slugs = new LRUCache<string, string>({ max: 10_000, ttl: SLUG_TTL_MS });
+  const slugs = lru<string, string>({ max: 10_000, ttl: SLUG_TTL_MS });
   const loading = new Map<string, Promise<LoadedWorkspace>>();
 
   async function loadApp(slug: string, version: string | undefined, parts: ModelParts | undefined) {

@@ -4,8 +4,9 @@
  * events start are for; an id of a person, or a guessed `sa:…`, must not be enough. Either the caller was verified, or his session is one that is open.
  * Without an answer a run has no organisation: it loses rights, never gains some, and all else in it goes on.
  */
-import { LRUCache } from 'lru-cache';
+
 import { SECOND } from '../../mixins/shared/clock.ts';
+import { lru } from '../../mixins/shared/lru.ts';
 import type { OrganisationContext } from '../gateway/contract.ts';
 import type { RunOrganisation } from './interpreter/index.ts';
 import type { RunRequest } from './runs.ts';
@@ -32,7 +33,7 @@ export function createOrganisations({
   ask: (params: { userId: string; sessionId?: string }, correlationId: string) => Promise<OrganisationContext>;
   log: (message: string, error: unknown) => void;
 }): Organisations {
-  const known = new LRUCache<string, Standing>({ max: 20_000, ttl: REMEMBER_MS });
+  const known = lru<string, Standing>({ max: 20_000, ttl: REMEMBER_MS });
   let epoch = 0;
   return {
     async of({ identity: { userId, sessionId, isProven, isPosed }, workspaceId, run: { correlationId, sourceWorkspaceId } }) {

@@ -7,10 +7,11 @@
  * `run:{ws}:correlation:<id>` runs of a correlation id · `runs:due` when somebody must look at a suspended or accepted run ·
  * `runs:of:<node>` runs a node has taken · `runs:nodes` last sign of life of each node.
  */
-import { LRUCache } from 'lru-cache';
+
 import { DAY } from '../../mixins/shared/clock.ts';
 import { isFault } from '../../mixins/shared/errors.ts';
 import type { JsonObject } from '../../mixins/shared/json.ts';
+import { lru } from '../../mixins/shared/lru.ts';
 import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
 import type { RunIdentity, TriggerInfo } from './interpreter/index.ts';
 import { journalKey } from './journal.ts';
@@ -108,7 +109,7 @@ export interface Held {
 
 export function createRunStore(cache: CacheDriver, now: () => number = Date.now) {
   /** Lists that this process has given a life. */
-  const bounded = new LRUCache<string, true>({ max: 1000 });
+  const bounded = lru<string, true>({ max: 1000 });
 
   /** Moves a run from the open ones to those that ended today. */
   async function fileEnd({ workspaceId: ws, id, startedAt }: RunRecord, state: RunState): Promise<void> {

@@ -2,11 +2,12 @@
  * sessions — who a session belongs to. Written when somebody signs in, removed when he signs out, read when a run starts from an event or
  * switches identity. The record lives in the cache as long as the session; a node remembers it a few seconds and forgets it at the notice.
  */
-import { LRUCache } from 'lru-cache';
+
 import type { Identity } from '../../mixins/auth/identity.ts';
 import { DAY, HOUR, MINUTE, SECOND } from '../../mixins/shared/clock.ts';
 import type { PrismeEvent } from '../../mixins/shared/event.ts';
 import type { JsonObject } from '../../mixins/shared/json.ts';
+import { lru } from '../../mixins/shared/lru.ts';
 import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
 import { keyPart } from './key-part.ts';
 
@@ -54,7 +55,7 @@ function endedBy({ type, payload, source }: PrismeEvent): { sessionIds: string[]
 }
 
 export function createSessions(cache: CacheDriver, now: () => number = Date.now) {
-  const known = new LRUCache<string, { record: SessionRecord | null }>({ max: 2000, ttl: REMEMBER_MS });
+  const known = lru<string, { record: SessionRecord | null }>({ max: 2000, ttl: REMEMBER_MS });
   async function end(sessionIds: string[]): Promise<void> {
     for (const id of sessionIds) await cache.set(endedKey(id), true, { ttlMs: ENDED_MS });
     await Promise.all(sessionIds.map((id) => cache.delete(keyOf(id))));
@@ -73,7 +74,7 @@ export function createSessions(cache: CacheDriver, now: () => number = Date.now)
     await cache.addMembers(ofUserKey(record.userId), [record.sessionId], { ttlMs });
     await cache.set(keyOf(record.sessionId), record, { ttlMs });
   }
-  const learnt = new LRUCache<string, true>({ max: 10_000, ttl: LEARN_AGAIN_MS });
+  const learnt = lru<string, true>({ max: 10_000, ttl: LEARN_AGAIN_MS });
   return {
     /**
      * Keeps who a verified caller is, so that the events of his runs, which name the session only, still lead to him. For sessions whose

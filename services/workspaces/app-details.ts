@@ -1,13 +1,14 @@
 /** app-details — what an installed app offers: read from its published version. */
-import { LRUCache } from 'lru-cache';
+
 import { fault } from '../../mixins/shared/errors.ts';
 import { isPlainObject, type JsonObject } from '../../mixins/shared/json.ts';
+import { lru } from '../../mixins/shared/lru.ts';
 import { appFolder, CURRENT } from './dsul/layout.ts';
 import type { AppRow } from './store/rows.ts';
 import { audit, type ObjectMeta, readFolder, type Snapshot } from './store/snapshot.ts';
 import type { Store } from './store/store.ts';
 
-const published = new LRUCache<string, Snapshot>({ max: 200 });
+const published = lru<string, Snapshot>({ max: 200 });
 
 /** @throws ObjectNotFoundError */
 export async function appRow(store: Store, appSlug: string): Promise<AppRow> {

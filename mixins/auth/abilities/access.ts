@@ -2,9 +2,10 @@
  * access — what a node knows of the rights in each workspace: answers of `workspaces.access`, kept for at most ten seconds and dropped at once on the
  * hint `access.changed`. Abilities built from an answer live and die with it.
  */
-import { LRUCache } from 'lru-cache';
+
 import type { ServiceBroker } from 'moleculer';
 import { SECOND } from '../../shared/clock.ts';
+import { type Lru, lru } from '../../shared/lru.ts';
 import type { Ability, WorkspaceAccess } from '../contract.ts';
 
 const TTL_MS = 10 * SECOND;
@@ -14,7 +15,7 @@ const MAX_ABILITIES = 500;
 export interface KnownAccess {
   access: WorkspaceAccess;
   /** By caller. */
-  abilities: LRUCache<string, Ability>;
+  abilities: Lru<string, Ability>;
 }
 
 export interface AccessCache {
@@ -24,7 +25,7 @@ export interface AccessCache {
 }
 
 export function createAccessCache(load: (workspaceId: string) => Promise<WorkspaceAccess>): AccessCache {
-  const entries = new LRUCache<string, { answer: Promise<KnownAccess>; known?: KnownAccess }>({ max: MAX_WORKSPACES, ttl: TTL_MS });
+  const entries = lru<string, { answer: Promise<KnownAccess>; known?: KnownAccess }>({ max: MAX_WORKSPACES, ttl: TTL_MS });
 
   return {
     get(workspaceId) {
@@ -32,7 +33,7 @@ export function createAccessCache(load: (workspaceId: string) => Promise<Workspa
       if (present) return present.answer;
       const entry: { answer: Promise<KnownAccess>; known?: KnownAccess } = {
         answer: load(workspaceId).then((access) => {
-          const known = { access, abilities: new LRUCache<string, Ability>({ max: MAX_ABILITIES }) };
+          const known = { access, abilities: lru<string, Ability>({ max: MAX_ABILITIES }) };
           entry.known = known;
           return known;
         }),

@@ -5,11 +5,11 @@
  * once on this node, and the hint `identity.revoked` on the others.
  */
 import { hash } from 'node:crypto';
-import { LRUCache } from 'lru-cache';
 import { frozenData } from '../../../mixins/auth/identity-keys.ts';
 import { HOUR, SECOND } from '../../../mixins/shared/clock.ts';
 import type { Config } from '../../../mixins/shared/config.ts';
 import { fault, isFault } from '../../../mixins/shared/errors.ts';
+import { lru } from '../../../mixins/shared/lru.ts';
 import type { Documents } from '../../../mixins/storage/documents/documents.mixin.ts';
 import type { Credentials, Resolved } from '../contract.ts';
 import { byOrganisationKey, byServiceAccount, isOrganisationKey } from '../organisations/credentials.ts';
@@ -73,7 +73,7 @@ export function createResolver({
   /** An access token is used again after an hour of silence, or for the first time. */
   onTokenUse?: (token: AccessTokenRow, ip: string | undefined) => void;
 }): Resolver {
-  const known = new LRUCache<string, Known>({ max: 20_000, ttl: REMEMBER_MS });
+  const known = lru<string, Known>({ max: 20_000, ttl: REMEMBER_MS });
   let epoch = 0;
   const refuse = (message: string) => fault('AuthenticationError', { message });
 

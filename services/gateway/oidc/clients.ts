@@ -3,12 +3,13 @@
  *
  * The client of a workspace is not stored: it follows from the workspace (its id, slug, domains), so nothing has to be kept in step.
  */
-import { LRUCache } from 'lru-cache';
+
 import type { AdapterPayload, ClientMetadata } from 'oidc-provider';
 import { SECOND } from '../../../mixins/shared/clock.ts';
 import type { Config } from '../../../mixins/shared/config.ts';
 import { fault, isFault } from '../../../mixins/shared/errors.ts';
 import { isPlainObject } from '../../../mixins/shared/json.ts';
+import { lru } from '../../../mixins/shared/lru.ts';
 import { SCOPES } from '../identity/scopes.ts';
 
 /** Pages act for their visitors in their own workspace; they do not edit workspaces. */
@@ -87,7 +88,7 @@ export function workspaceClients(
   config: Config,
   findWorkspace: (workspaceId: string) => Promise<WorkspaceOfClient>,
 ): (clientId: string) => Promise<AdapterPayload | undefined> {
-  const known = new LRUCache<string, { metadata: AdapterPayload | null }>({ max: 1000, ttl: REMEMBER_MS });
+  const known = lru<string, { metadata: AdapterPayload | null }>({ max: 1000, ttl: REMEMBER_MS });
   return async (clientId) => {
     if (!/^[\w-]{1,64}$/.test(clientId)) return undefined;
     const remembered = known.get(clientId);

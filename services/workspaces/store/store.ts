@@ -12,13 +12,13 @@
  * does 3 to 5 again first (`settle`). Writers of a workspace take turns (lease.ts).
  */
 
-import { LRUCache } from 'lru-cache';
 import type { Logger } from 'moleculer';
 import { SECOND } from '../../../mixins/shared/clock.ts';
 import { fault, isFault } from '../../../mixins/shared/errors.ts';
 import type { EventSource } from '../../../mixins/shared/event.ts';
 import { ulid } from '../../../mixins/shared/ids.ts';
 import { type JsonObject, parseJson } from '../../../mixins/shared/json.ts';
+import { lru } from '../../../mixins/shared/lru.ts';
 import type { Documents } from '../../../mixins/storage/documents/documents.mixin.ts';
 import type { FilesDriver } from '../../../mixins/storage/files/contract.ts';
 import { CURRENT, journalKey, META_FILE, versionFolder, workspaceFolder } from '../dsul/layout.ts';
@@ -99,8 +99,8 @@ const MAX_CHANGE_BYTES = 100_000_000;
 export function openStore(options: StoreOptions): Store {
   const { documents, files, logger, now = Date.now } = options;
   const turns = leases(documents, options.owner, now);
-  const cache = new LRUCache<string, Snapshot>({ max: CACHED_WORKSPACES });
-  const versions = new LRUCache<string, Snapshot>({ max: CACHED_WORKSPACES });
+  const cache = lru<string, Snapshot>({ max: CACHED_WORKSPACES });
+  const versions = lru<string, Snapshot>({ max: CACHED_WORKSPACES });
   const retries = new Set<NodeJS.Timeout>();
 
   const notFound = (workspaceId: string) =>

@@ -27,8 +27,8 @@ import { dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { LRUCache } from 'lru-cache';
 import { fault } from '../../../shared/errors.ts';
+import { lru } from '../../../shared/lru.ts';
 import { compareText } from '../../order.ts';
 import type { FileInfo, FilesDriver, WriteOptions } from '../contract.ts';
 import { checkArea, checkKey, checkPrefix } from '../keys.ts';
@@ -71,7 +71,7 @@ export function fsFiles(folder: string, area: string): FilesDriver {
   mkdirSync(temporary, { recursive: true, mode: 0o700 });
   sweepTemporary(temporary);
   const lock = openLock(join(root, '.lock.db'));
-  const hashes = new LRUCache<string, Hashed>({ max: 50_000 });
+  const hashes = lru<string, Hashed>({ max: 50_000 });
 
   const pathOf = (key: string) => join(base, key);
   const infoOf = (key: string, stat: BigIntStats, etag: string, isTyped = true): FileInfo => {
