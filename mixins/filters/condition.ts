@@ -8,9 +8,9 @@
  * Text     Words, all of which must occur among the event's values (case and accents ignored, `word*` is a prefix);
  *          a "quoted part" must occur verbatim in the JSON text of the event.
  */
-import { RE2JS } from 're2js';
 import type { PrismeEvent } from '../shared/event.ts';
 import { isHostileName } from '../shared/json.ts';
+import { re2js } from '../shared/packages.ts';
 import type { Condition } from '../storage/datalake/contract.ts';
 
 export type Test = (event: object) => boolean;
@@ -289,7 +289,7 @@ function compileField(condition: Extract<Condition, { field: string }>): Test {
     case 'regex': {
       const literal = literalPrefix(condition.field, condition.value);
       if (literal !== null) return onText(path, (text) => text.startsWith(literal));
-      const pattern = RE2JS.compile(condition.value);
+      const pattern = re2js().RE2JS.compile(condition.value);
       return onText(path, (text) => pattern.matcher(text).find());
     }
     case 'exists':

@@ -17,5 +17,7 @@ function lazily<T>(name: string): () => T {
 /** HTTP client of `fetch`, of forwarded routes and of Git. */
 export const undici = lazily<typeof import('undici')>('undici');
 export const git = lazily<typeof import('isomorphic-git')>('isomorphic-git');
+/** Regular expressions that users write. */
+export const re2js = lazily<typeof import('re2js')>('re2js');
 export const otpauth = lazily<typeof import('otpauth')>('otpauth');
 export const qrcode = lazily<typeof import('qrcode-generator')>('qrcode-generator');

@@ -5,9 +5,9 @@
  * Meaning   MongoDB's: a path goes through lists, a list matches when one element does, `null` matches what is missing, comparisons hold between
  *           values of one type only. Regular expressions are RE2: linear time whatever their author wrote.
  */
-import { RE2JS } from 're2js';
 import { fault } from '../../shared/errors.ts';
 import { isHostileName, isPlainObject, type JsonObject } from '../../shared/json.ts';
+import { re2js } from '../../shared/packages.ts';
 import type { Condition } from '../../storage/datalake/contract.ts';
 
 export type Test = (object: unknown) => boolean;
@@ -139,7 +139,7 @@ function compileRegex(text: unknown, options: unknown): (value: string) => boole
   if (typeof text !== 'string' || text.length > MAX_REGEX_CHARS)
     throw refuse(`'$regex' is a text of at most ${MAX_REGEX_CHARS} characters.`);
   try {
-    const regex = RE2JS.compile(text, String(options ?? '').includes('i') ? RE2JS.CASE_INSENSITIVE : 0);
+    const regex = re2js().RE2JS.compile(text, String(options ?? '').includes('i') ? re2js().RE2JS.CASE_INSENSITIVE : 0);
     return (value) => regex.matcher(value).find();
   } catch (cause) {
     throw refuse(`The pattern of '$regex' is not valid: ${(cause as Error).message}`);

@@ -3,9 +3,9 @@
  * of its elements does, `null` matches what is missing, comparisons hold only between values of one type.
  * @see https://www.mongodb.com/docs/manual/reference/operator/query/
  */
-import { RE2JS } from 're2js';
 import { fault } from '../../shared/errors.ts';
 import { isPlainObject } from '../../shared/json.ts';
+import { re2js } from '../../shared/packages.ts';
 import { compareText } from '../order.ts';
 import type { FieldValue, Operators, Query } from './contract.ts';
 
@@ -15,7 +15,7 @@ type Test = (values: readonly unknown[]) => boolean;
 /** Linear-time regular expression. @throws BadParametersError */
 export function compileRegex(text: string, options: '' | 'i'): (value: string) => boolean {
   try {
-    const regex = RE2JS.compile(text, options === 'i' ? RE2JS.CASE_INSENSITIVE : 0);
+    const regex = re2js().RE2JS.compile(text, options === 'i' ? re2js().RE2JS.CASE_INSENSITIVE : 0);
     return (value) => regex.matcher(value).find();
   } catch (cause) {
     throw fault('BadParametersError', { message: `The regular expression is not valid: ${(cause as Error).message}`, cause });

@@ -1,7 +1,7 @@
 /** joining — the ways into an organisation end here: a membership that was not there before, and the fact told. */
-import { RE2JS } from 're2js';
 import { fault, isFault } from '../../../mixins/shared/errors.ts';
 import { isPlainObject, type JsonObject } from '../../../mixins/shared/json.ts';
+import { re2js } from '../../../mixins/shared/packages.ts';
 import type { Call, Self } from '../identity/core.mixin.ts';
 import { USERS, type UserRow } from '../identity/rows.ts';
 import { tellChange } from './acting.ts';
@@ -72,7 +72,7 @@ export async function addMember(
 /** Linear in the text, whatever somebody wrote as a pattern; one that is none matches nobody. */
 function matches(value: string, pattern: string): boolean {
   try {
-    return RE2JS.compile(pattern).matches(value);
+    return re2js().RE2JS.compile(pattern).matches(value);
   } catch {
     return false;
   }

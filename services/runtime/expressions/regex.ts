@@ -3,8 +3,17 @@
  * are refused when the pattern is compiled. Linear still means "steps of the pattern times characters": that product is charged to the
  * run and has a cap, so that no single match holds the process for long. @see https://github.com/google/re2/wiki/Syntax
  */
-import { RE2JS } from 're2js';
+import { createRequire } from 'node:module';
+import type { RE2JS } from 're2js';
 import { ExpressionError } from './errors.ts';
+
+const require = createRequire(import.meta.url);
+let library: typeof import('re2js') | undefined;
+/** Loaded with the first pattern that needs it. */
+function re2(): typeof RE2JS {
+  library ??= require('re2js') as typeof import('re2js');
+  return library.RE2JS;
+}
 
 export interface Pattern {
   /** @param charge told what the match costs at most, before it begins @throws ExpressionError LimitExceededError */
@@ -19,7 +28,14 @@ const WORK_PER_STEP = 8;
 const MAX_CACHED = 500;
 const cache = new Map<string, Pattern>();
 
-const FLAGS: Record<string, number> = { i: RE2JS.CASE_INSENSITIVE, m: RE2JS.MULTILINE, s: RE2JS.DOTALL, g: 0, u: 0, y: 0 };
+const FLAGS: Record<string, () => number> = {
+  i: () => re2().CASE_INSENSITIVE,
+  m: () => re2().MULTILINE,
+  s: () => re2().DOTALL,
+  g: () => 0,
+  u: () => 0,
+  y: () => 0,
+};
 
 /** Characters that decide nothing in a pattern without operators: it can be searched as text. */
 const isPlainText = (source: string) => !/[\\^$.|?*+()[\]{}]/.test(source);
@@ -29,10 +45,10 @@ function compile(source: string, flags: string): Pattern {
     throw new ExpressionError('LimitExceededError', `A pattern may have ${MAX_PATTERN} characters.`, '', { start: 0, end: 0 });
   if (!flags.includes('i') && isPlainText(source)) return { test: (text) => text.includes(source) };
   let bits = 0;
-  for (const flag of flags) bits |= FLAGS[flag] ?? 0;
+  for (const flag of flags) bits |= FLAGS[flag]?.() ?? 0;
   let compiled: RE2JS;
   try {
-    compiled = RE2JS.compile(source, bits);
+    compiled = re2().compile(source, bits);
   } catch (error) {
     throw new ExpressionError(
       'InvalidExpressionSyntax',

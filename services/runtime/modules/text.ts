@@ -1,7 +1,8 @@
 /** text — splitting, searching and patching of texts. Patterns come from users: they run on a linear-time engine (RE2 syntax). */
-import { RE2JS } from 're2js';
+import type { RE2JS } from 're2js';
 import { fault } from '../../../mixins/shared/errors.ts';
 import type { JsonObject } from '../../../mixins/shared/json.ts';
+import { re2js } from '../../../mixins/shared/packages.ts';
 import { MAX_MATCH_WORK, MAX_PATTERN, toKey, toNumber } from '../expressions/index.ts';
 import type { Module } from './index.ts';
 import { applyPatch, unifiedDiff } from './text-diff.ts';
@@ -19,11 +20,11 @@ function contentOf(parameters: JsonObject): string {
 /** @throws InvalidInstructionError for a pattern that is none · LimitExceededError when it is too much work on this content */
 function patternOf({ pattern, fixed, ignoreCase }: JsonObject, content: string): RE2JS {
   if (typeof pattern !== 'string' || pattern === '') throw bad('pattern must be a text.');
-  const source = fixed === true ? RE2JS.quote(pattern) : pattern;
+  const source = fixed === true ? re2js().RE2JS.quote(pattern) : pattern;
   if (source.length > MAX_PATTERN) throw tooMuch(`a pattern may have ${MAX_PATTERN} characters.`);
   let compiled: RE2JS;
   try {
-    compiled = RE2JS.compile(source, ignoreCase === true ? RE2JS.CASE_INSENSITIVE : 0);
+    compiled = re2js().RE2JS.compile(source, ignoreCase === true ? re2js().RE2JS.CASE_INSENSITIVE : 0);
   } catch (cause) {
     throw fault('InvalidInstructionError', {
       message: `text: '${pattern.slice(0, 100)}' is not a pattern: ${(cause as Error).message}`,

@@ -42,6 +42,7 @@ function remoteEngine(file: string, readOnly: boolean, timeoutMs?: number): Remo
     const started = new Worker(new URL('./sqlite.worker.ts', import.meta.url), {
       workerData: { file, readOnly },
       execArgv: ['--disable-warning=ExperimentalWarning'],
+      resourceLimits: { maxYoungGenerationSizeMb: 3 },
     });
     started.on('message', ({ id, result, error }) => {
       const asked = waiting.delete(id);
