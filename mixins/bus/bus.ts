@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto';
 import type { Config } from '../shared/config.ts';
 import { ensureDataDir } from '../shared/config.ts';
 import { fault } from '../shared/errors.ts';
-import type { EventSource, PrismeEvent } from '../shared/event.ts';
+import { type EventSource, type PrismeEvent, withText } from '../shared/event.ts';
 import { parseJson } from '../shared/json.ts';
 import { openBroadcast } from './broadcast.ts';
 import type { Carrier, CarrierOptions, Death, Draft, Logger, OpenCarrier, Position, StoredDeath } from './carrier.ts';
@@ -272,9 +272,11 @@ function wantsOf(topics: string | string[], { concerns }: GroupOptions): (topic:
   return concerns ? (topic, workspaceId) => matches(topic) && concerns(topic, workspaceId) : matches;
 }
 
-function draftOf({ event, body, topic }: MadeEvent, shards: number): Draft {
+function draftOf({ event, body, topic, isShared }: MadeEvent, shards: number): Draft {
   const workspaceId = event.source.workspaceId ?? '';
-  return { shard: shardOf(workspaceId || topic, shards), id: event.id, topic, workspaceId, group: '', body };
+  const draft: Draft = { shard: shardOf(workspaceId || topic, shards), id: event.id, topic, workspaceId, group: '', body };
+  if (isShared) draft.event = withText(event, body);
+  return draft;
 }
 
 async function replay(carrier: Carrier, afterId: string, workspaceId: string, limit: number): Promise<PrismeEvent[] | null> {

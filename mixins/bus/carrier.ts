@@ -6,7 +6,7 @@
  * cursor (everything up to it is settled), the positions settled ahead of it, failures waiting for another attempt, dead letters and a lease: at most
  * one member of the group owns the shard, and only the owner's token may settle. docs/protocol.md tells the whole story.
  */
-import type { PrismeEvent } from '../shared/event.ts';
+import { type PrismeEvent, withText } from '../shared/event.ts';
 import { parseJson } from '../shared/json.ts';
 
 /** Place of an entry in its shard; opaque, compared with `Carrier.compare`. START is before every entry. */
@@ -24,16 +24,16 @@ export interface Draft {
   /** Only this group gets it (a redriven dead letter); empty for all. */
   group: string;
   body: string;
+  /** What the body says, when it is known without parsing it: for every reader that only looks at it (`sharedEvent`). */
+  event?: PrismeEvent;
 }
 
 export interface Entry extends Draft {
   position: Position;
-  /** The body, parsed once for every reader that only looks at it (`sharedEvent`). */
-  event?: PrismeEvent;
 }
 
 /** The event of an entry, the same object for every caller: nobody may change it. @throws SyntaxError */
-export const sharedEvent = (entry: Entry): PrismeEvent => (entry.event ??= parseJson<PrismeEvent>(entry.body));
+export const sharedEvent = (entry: Entry): PrismeEvent => (entry.event ??= withText(parseJson<PrismeEvent>(entry.body), entry.body));
 
 /** What is known of an entry that did not succeed yet. */
 export interface Failure {

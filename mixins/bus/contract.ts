@@ -18,6 +18,8 @@ export interface SendOptions {
   id?: string;
   /** Its moment (milliseconds), when the emission may be repeated: the same event has the same `createdAt`. Default: now. */
   at?: number;
+  /** Nobody changes the payload any more: readers in this process get the event as it was made, without parsing it. */
+  isFinal?: boolean;
   /** Secret texts replaced by REDACTED anywhere inside the payload's strings. */
   redact?: Iterable<string>;
 }

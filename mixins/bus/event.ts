@@ -2,7 +2,7 @@
 import { fault, isFault, toPublicError } from '../shared/errors.ts';
 import { EMIT_TOPIC, EVENT_TYPE_PATTERN, type EventSource, type PrismeEvent } from '../shared/event.ts';
 import { ulid, uuid } from '../shared/ids.ts';
-import { isPlainObject, type JsonObject } from '../shared/json.ts';
+import { isPlainJson, isPlainObject, type JsonObject } from '../shared/json.ts';
 import type { SendOptions } from './contract.ts';
 import { publicIp, redactSecrets } from './redact.ts';
 import { assertNativePayload } from './schemas.ts';
@@ -22,6 +22,8 @@ export interface MadeEvent {
   /** JSON text of the event, id and size included. */
   body: string;
   topic: string;
+  /** Whether readers of this process may have `event` itself. */
+  isShared: boolean;
 }
 
 /**
@@ -73,7 +75,8 @@ export function makeEvent(
   const size = Buffer.byteLength(text);
   event.id = options.id ?? ulid();
   event.size = size;
-  return { event, body: `{"id":${JSON.stringify(event.id)},"size":${size},${text.slice(1)}`, topic };
+  const isShared = options.isFinal === true && isPlainJson(event.payload) && isPlainJson(source);
+  return { event, body: `{"id":${JSON.stringify(event.id)},"size":${size},${text.slice(1)}`, topic, isShared };
 }
 
 /** An Error becomes what a client may see of it; anything else must be a plain object. */

@@ -67,3 +67,14 @@ export interface PrismeEvent {
   /** UTF-8 bytes of the JSON text, measured before `id` and `size` are added. */
   size: number;
 }
+
+const TEXT = Symbol('text');
+type WithText = PrismeEvent & { [TEXT]?: string };
+
+/** Keeps the JSON text an event has come with. Of events that nobody changes; a copy does not have it. */
+export function withText(event: PrismeEvent, text: string): PrismeEvent {
+  return Object.defineProperty(event, TEXT, { value: text });
+}
+
+/** The event as JSON. */
+export const textOf = (event: PrismeEvent): string => (event as WithText)[TEXT] ?? JSON.stringify(event);

@@ -8,27 +8,39 @@ const URL_SAFE = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789
 const pool = Buffer.alloc(4096);
 let poolAt = pool.length;
 
+/** Bytes from the pool; valid until the next call. */
+function randomPart(length: number): Buffer {
+  if (poolAt + length > pool.length) {
+    randomFillSync(pool);
+    poolAt = 0;
+  }
+  poolAt += length;
+  return pool.subarray(poolAt - length, poolAt);
+}
+
+/** Two characters for each ten bits. */
+const PAIRS = Array.from({ length: 1024 }, (_, n) => `${CROCKFORD[n >> 5]}${CROCKFORD[n & 31]}`);
+/** What ids of one millisecond differ in: the last four characters, counted up from the lower half. */
+const COUNTED = 1 << 20;
 let lastTime = -1;
-let lastRandom: number[] = [];
+let beginning = '';
+let counter = 0;
+
+function beginMillisecond(time: number): void {
+  lastTime = time;
+  let text = '';
+  for (let i = 0, rest = time; i < 5; i++, rest = Math.floor(rest / 1024)) text = (PAIRS[rest % 1024] as string) + text;
+  const random = randomPart(15);
+  for (let i = 0; i < 12; i++) text += CROCKFORD[(random[i] as number) & 31];
+  beginning = text;
+  counter = random.readUIntBE(12, 3) % (COUNTED / 2);
+}
 
 /** 26 characters, sortable by time, strictly increasing within a process. @see https://github.com/ulid/spec */
 export function ulid(now: number = Date.now()): string {
-  if (now <= lastTime) {
-    now = lastTime;
-    for (let i = 15; i >= 0; i--) {
-      lastRandom[i] = ((lastRandom[i] as number) + 1) % 32;
-      if (lastRandom[i] !== 0) break;
-    }
-  } else {
-    lastTime = now;
-    lastRandom = Array.from(randomBytes(16), (byte) => byte % 32);
-    lastRandom[0] = (lastRandom[0] as number) % 16; // room to count up within one millisecond
-  }
-  let time = '';
-  for (let i = 0, rest = now; i < 10; i++, rest = Math.floor(rest / 32)) time = (CROCKFORD[rest % 32] as string) + time;
-  let random = '';
-  for (const digit of lastRandom) random += CROCKFORD[digit];
-  return time + random;
+  if (now > lastTime) beginMillisecond(now);
+  else if (++counter === COUNTED) beginMillisecond(lastTime + 1);
+  return `${beginning}${PAIRS[counter >> 10]}${PAIRS[counter & 1023]}`;
 }
 
 /** The ULID of a moment and a random part of 80 bits that the caller derives: for what must have the same id when it is made again. */
@@ -41,7 +53,9 @@ export function ulidOf(at: number, random: bigint): string {
 /** Milliseconds in the first ten characters of a ULID, or NaN. */
 export function ulidTime(id: string): number {
   if (!/^[0-9A-HJKMNP-TV-Z]{26}$/.test(id)) return NaN;
-  return [...id.slice(0, 10)].reduce((time, digit) => time * 32 + CROCKFORD.indexOf(digit), 0);
+  let time = 0;
+  for (let i = 0; i < 10; i++) time = time * 32 + CROCKFORD.indexOf(id[i] as string);
+  return time;
 }
 
 /** Random text of `length` characters of `A-Za-z0-9_-`; 7 for workspaces, 21 for files. */
@@ -53,14 +67,7 @@ export function shortId(length = 7): string {
 }
 
 /** 32 hexadecimal characters: correlation ids, tokens' ids. */
-export function hexId(): string {
-  if (poolAt === pool.length) {
-    randomFillSync(pool);
-    poolAt = 0;
-  }
-  poolAt += 16;
-  return pool.toString('hex', poolAt - 16, poolAt);
-}
+export const hexId = (): string => randomPart(16).toString('hex');
 
 /** Secret of `bytes` random bytes as base64url. */
 export const secretToken = (bytes = 32): string => randomBytes(bytes).toString('base64url');

@@ -3,6 +3,7 @@
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 export type JsonObject = Record<string, unknown>;
 
+const MAX_PLAIN_DEPTH = 20;
 const HOSTILE = new Set(['__proto__', 'constructor', 'prototype']);
 
 /** Names that no path, key or argument may use: they reach the prototype of plain objects. */
@@ -13,6 +14,17 @@ export const isPlainObject = (value: unknown): value is JsonObject =>
   value !== null &&
   !Array.isArray(value) &&
   (Object.getPrototypeOf(value) === Object.prototype || Object.getPrototypeOf(value) === null);
+
+/** Whether JSON says all there is to say of a value, and a reader of the text would find the very same: no hostile keys either. */
+export function isPlainJson(value: unknown, depth = 0): boolean {
+  if (value === null || typeof value === 'string' || typeof value === 'boolean') return true;
+  if (typeof value === 'number') return Number.isFinite(value);
+  if (typeof value !== 'object' || depth > MAX_PLAIN_DEPTH) return false;
+  if (Array.isArray(value)) return value.every((item) => isPlainJson(item, depth + 1));
+  if (!isPlainObject(value)) return false;
+  for (const key of Object.keys(value)) if (isHostileName(key) || !isPlainJson(value[key], depth + 1)) return false;
+  return true;
+}
 
 /** Parses JSON text; hostile keys are dropped wherever they stand. @throws SyntaxError */
 export function parseJson<T = unknown>(text: string): T {

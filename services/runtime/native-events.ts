@@ -97,6 +97,7 @@ export function createNativeEvents(bus: EventBus, config: Config): NativeEvents 
           ...(run.ip ? { ip: String(run.ip) } : {}),
         },
         topic: 'runtime.interactions.triggered',
+        isFinal: true,
       });
     },
     executed(request, frame, model, report, key, redactor) {
@@ -107,7 +108,7 @@ export function createNativeEvents(bus: EventBus, config: Config): NativeEvents 
         ...rest,
         ...(rest.error ? { error: cleanedError(rest.error, redactor) } : {}),
         payload: redactor.clean(without(reportedPayload(payload), hidden.payload)),
-        output: redactor.clean(without(output, hidden.output)),
+        ...(output === undefined ? {} : { output: redactor.clean(without(output, hidden.output)) }),
         trigger: { type: trigger.type, value: trigger.value, ...(trigger.id ? { id: trigger.id } : {}) },
         ...(throttledMs > 0 ? { throttled: throttledMs } : {}),
       };
@@ -115,6 +116,8 @@ export function createNativeEvents(bus: EventBus, config: Config): NativeEvents 
         id: idOf(request, `executed/${key}`),
         source: sourceOf(request, frame, { withUser: true }),
         topic: 'runtime.automations.executed',
+        // With the automation that began the run all is over; one that was called has given its output to variables of its caller.
+        isFinal: frame.depth === request.run.depth + 1,
         maxBytes: config.executedEventMaxBytes,
         shrink: ['payload', 'output', 'error'],
       });

@@ -139,6 +139,37 @@ export function busContract(name: string, openLog: () => Promise<BusLog>, { isCl
         expect((await node.deadLetters({ group: 'history' })).map(({ event }) => numberOf(event))).toEqual([7]);
       });
 
+      it('shows readers what the log says, also of a payload that its sender calls final', async () => {
+        const node = await openNode();
+        const batches: PrismeEvent[] = [];
+        const broadcast: PrismeEvent[] = [];
+        await node.all(async (events) => void batches.push(...events), { group: 'history', batchSize: 50 });
+        await node.on('*', (event) => void broadcast.push(event), { mode: 'broadcast' });
+        const shared = { list: [1, { deep: true }] };
+        const payloads: Record<string, unknown>[] = [
+          { n: 1, text: 'é', nothing: null, shared, again: shared },
+          { left: undefined, kept: 1 },
+          { at: new Date(0), not: Number.NaN, bytes: new Uint8Array([1]) },
+          JSON.parse('{"constructor":{"a":1},"deep":{"__proto__":{"b":2},"c":3}}'),
+          { list: [undefined, () => 1] },
+        ];
+        for (const payload of payloads)
+          await node.send('order.paid', payload, { topic: EMIT_TOPIC, source: { workspaceId: 'w', ip: undefined }, isFinal: true });
+
+        await eventually(() => batches.length === payloads.length && broadcast.length === payloads.length);
+        const said = [
+          { n: 1, text: 'é', nothing: null, shared, again: shared },
+          { kept: 1 },
+          { at: '1970-01-01T00:00:00.000Z', not: null, bytes: { 0: 1 } },
+          { deep: { c: 3 } },
+          { list: [null, null] },
+        ];
+        for (const seen of [batches, broadcast]) {
+          expect(seen.map(({ payload }) => payload)).toStrictEqual(said);
+          for (const event of seen) expect(JSON.parse(JSON.stringify(event))).toStrictEqual(event);
+        }
+      });
+
       it('carries an event of the largest size, and refuses one byte more', async () => {
         const node = await openNode({}, { eventMaxBytes: 100_000 });
         const seen: PrismeEvent[] = [];
