@@ -238,7 +238,10 @@ export async function openConsumer(options: ConsumerOptions): Promise<Consumer> 
           item.crashes++;
           shard.window.fail(item, 0);
           await settle(shard);
-          if (shard.state !== 'open' || shard.unconfirmed) throw new Error('the start could not be counted');
+          if (shard.state !== 'open' || shard.unconfirmed) {
+            item.crashes--; // it has not started
+            throw new Error('the start could not be counted');
+          }
         }
         try {
           // A batch is only looked at; one event by itself may become the variables of a run.
@@ -369,6 +372,7 @@ export async function openConsumer(options: ConsumerOptions): Promise<Consumer> 
       open: 0,
       dangerous: 0,
       running: 0,
+      hasSetAside: false,
       validUntil: askedAt + leaseMs,
       abort: new AbortController(),
       unconfirmed: null,

@@ -108,7 +108,9 @@ export function openLanes(options: LanesOptions): Lanes {
       if (lane.state !== 'ready') continue;
       lane.state = 'idle';
       const { shard } = lane;
-      if (lane.head && options.mayRun(shard) && !(shard.dangerous > 0 && shard.running > 0)) return lane;
+      if (!lane.head || !options.mayRun(shard)) continue;
+      if (shard.dangerous === 0 || shard.running === 0) return lane;
+      shard.hasSetAside = true;
     }
   }
 
@@ -160,7 +162,11 @@ export function openLanes(options: LanesOptions): Lanes {
       lane.shard.running--;
       lane.state = 'idle';
       if (lane.shard.state !== 'lost') end(lane, items, delays);
-      if (lane.shard.dangerous > 0) wake(lane.shard);
+      // Also when the dangerous item was the one that has just ended: nothing else would look at the lanes that made way for it.
+      if (lane.shard.hasSetAside && lane.shard.running === 0) {
+        lane.shard.hasSetAside = false;
+        wake(lane.shard);
+      }
       options.turned(lane.shard);
     }
     if (ready.length && !isScheduled) schedule();

@@ -30,6 +30,8 @@ export interface Shard {
   /** Unsettled items that may have killed processes. */
   dangerous: number;
   running: number;
+  /** Lanes wait for what is running, because it or they are dangerous. */
+  hasSetAside: boolean;
   /** Until when the lease holds for sure, on the local monotonic clock. */
   validUntil: number;
   readonly abort: AbortController;
