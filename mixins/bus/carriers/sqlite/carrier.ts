@@ -6,6 +6,7 @@
  */
 import { fault, isFault } from '../../../shared/errors.ts';
 import type { Carrier, CarrierOptions, DeathQuery, Draft, Entry, Follower, Lease, Settlement } from '../../carrier.ts';
+import { openCheckpoints } from './checkpoints.ts';
 import { deathOf, entryOf, openDatabase, PAGE_BYTES, prepareAll, type Row } from './database.ts';
 import { isGone, processMark } from './process-mark.ts';
 
@@ -48,6 +49,12 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
 
   const db = openDatabase(file, synchronous, maxPages);
   const sql = prepareAll(db);
+  const checkpoints = openCheckpoints({
+    db,
+    file: file === ':memory:' ? undefined : file,
+    synchronous,
+    warn: (message) => options.logger.warn(message),
+  });
   const followers = new Set<Follower>();
   /** An answer is never lost here: what was committed is known. */
   const settled = new WeakSet<Settlement>();
@@ -104,15 +111,21 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
   function carryOut(parts: Pending[]): void {
     const answers: unknown[] = [];
     const mine: Entry[] = [];
-    const refused = new Set<Pending>();
+    let refused: Set<Pending> | undefined;
+    let characters = 0;
     const wasFull = parts.some(({ drafts }) => drafts) && isFull();
     try {
       db.exec('BEGIN IMMEDIATE');
       const now = Date.now();
       for (const part of parts) {
-        if (part.drafts && wasFull) refused.add(part);
-        else if (part.drafts) {
-          for (const draft of part.drafts) mine.push(insert(draft, now));
+        if (part.drafts && wasFull) {
+          refused ??= new Set();
+          refused.add(part);
+        } else if (part.drafts) {
+          for (const draft of part.drafts) {
+            characters += draft.body.length;
+            mine.push(insert(draft, now));
+          }
           room -= part.drafts.length;
         }
         answers.push(part.work?.());
@@ -123,10 +136,11 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
       throw error;
     }
     parts.forEach((part, i) => {
-      if (refused.has(part)) part.reject(fault('BusOverloaded', { data: { maxEntries } }));
+      if (refused?.has(part)) part.reject(fault('BusOverloaded', { data: { maxEntries } }));
       else part.resolve(answers[i]);
     });
     tellOwn(mine);
+    checkpoints.committed(characters);
   }
 
   function insert(draft: Draft, now: number): Entry {
@@ -360,6 +374,7 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
       isClosed = true;
       clearInterval(poll);
       followers.clear();
+      await checkpoints.close();
       db.close();
     },
   };
