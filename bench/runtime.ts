@@ -134,7 +134,9 @@ async function onStores(name: string, redisUrl: string | undefined, goal: string
 /** Memory of this process for each run that waits and has left it. */
 async function crowd(node: RuntimeNode): Promise<Row> {
   setFlagsFromString('--expose_gc');
-  const collect = runInNewContext('gc') as () => void;
+  const gc = runInNewContext('gc') as NonNullable<typeof globalThis.gc>;
+  /** As a node at rest does (mixins/shared/idle-memory.ts). */
+  const collect = () => gc({ type: 'major', execution: 'sync', flavor: 'last-resort' });
   /** What the process itself holds: pages of the database file, which the system may drop at any time, are not counted. */
   const memory = () => {
     collect();
