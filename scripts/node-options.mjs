@@ -6,15 +6,14 @@ import { join } from 'node:path';
 
 export const nodeFlags = [
   '--disable-warning=ExperimentalWarning',
-  // Half of the default: a quarter less memory under load, no fewer webhooks.
-  '--max-semi-space-size=16',
+  // A quarter of the default: 271 MB under webhooks instead of 298 with 16, for 3 % of them.
+  '--max-semi-space-size=8',
   // Allocation sites that were once found long-lived put their objects straight into the old generation, where they keep alive what they point to: a third
   // more webhooks without it, and half the time in the garbage collector.
   '--no-allocation-site-pretenuring',
   // Memory is given back to the machine while a node is idle (mixins/shared/idle-memory.ts).
   '--expose-gc',
-  // The old generation may grow by 40 % before it is collected; left alone it doubles and more: 326 MB instead of 472 under webhooks, whose live objects
-  // are 55 MB.
+  // The old generation may grow by 40 % before it is collected; left alone it doubles and more.
   '--heap-growing-percent=40',
 ];
 
