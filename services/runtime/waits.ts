@@ -17,8 +17,8 @@ import { allOf, compile, NEVER, type Test, textOf, valueAt } from '../../mixins/
 import { anchorsOf } from '../../mixins/filters/matcher.ts';
 import { DAY, HOUR } from '../../mixins/shared/clock.ts';
 import { isFault } from '../../mixins/shared/errors.ts';
-import type { PrismeEvent } from '../../mixins/shared/event.ts';
-import { isHostileName, isPlainObject, type JsonObject } from '../../mixins/shared/json.ts';
+import { type PrismeEvent, textOf as textOfEvent } from '../../mixins/shared/event.ts';
+import { isHostileName, isPlainObject, type JsonObject, parseJson } from '../../mixins/shared/json.ts';
 import { slotMap } from '../../mixins/shared/slot-map.ts';
 import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
 import type { Condition } from '../../mixins/storage/datalake/contract.ts';
@@ -132,7 +132,8 @@ export function createWaits({ cache, now = Date.now, onDecided }: WaitsOptions) 
     try {
       const ttlMs = KEEP_OUTCOME_MS + Math.max(0, wait.isDurable ? DAY : 0);
       await cache.set(endKey(wait.workspaceId, wait.id), { event }, { ifVersion: 0, ttlMs });
-      const made = { event };
+      // A copy of its own for the run: it may change it, and the event is shared with other readers of this process.
+      const made = { event: event && parseJson<PrismeEvent>(textOfEvent(event)) };
       settle(wait.id, made);
       await onDecided(wait);
       return made;

@@ -71,3 +71,43 @@ describe('a wait held in the memory of another node', () => {
     }
   });
 });
+
+describe('runs that wait for the same event', () => {
+  it('get it each for himself: what one changes in it, nobody else sees', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'prisme-waits-'));
+    const cache = await openCache(loadConfig({}, { dataDir: folder }));
+    const waits = createWaits({ cache, onDecided: () => {} });
+    const waitOf = (runId: string) => ({
+      id: `${runId}/0`,
+      workspaceId: 'wks0001',
+      runId,
+      oneOf: [{ event: 'paid' }],
+      deadline: Date.now() + 5_000,
+      isDurable: false,
+    });
+    const paid = {
+      id: 'e1',
+      type: 'paid',
+      payload: { list: [1] },
+      source: { workspaceId: 'wks0001', correlationId: 'c' },
+      createdAt: new Date().toISOString(),
+      size: 1,
+    };
+    try {
+      const all = ['run1', 'run2'].map(waitOf);
+      for (const wait of all) await waits.register(wait);
+      const held = all.map((wait) => waits.hold(wait));
+      await waits.match([paid]);
+      const [first, second] = await Promise.all(held);
+      (first?.event?.payload.list as number[]).push(2);
+
+      expect(first?.event?.payload).toEqual({ list: [1, 2] });
+      expect(second?.event?.payload).toEqual({ list: [1] });
+      expect(paid.payload).toEqual({ list: [1] });
+    } finally {
+      waits.stop();
+      await cache.close();
+      rmSync(folder, { recursive: true, force: true });
+    }
+  });
+});
