@@ -8,8 +8,8 @@ import { performance } from 'node:perf_hooks';
 import { SECOND } from './clock.ts';
 
 export interface IdleMemoryOptions {
-  /** A full collection that also empties what V8 keeps for later. */
-  collect?: (() => void) | undefined;
+  /** A full collection that also empties what V8 keeps for later; `null`: there is none. */
+  collect?: (() => void) | null;
   /** Share of the time since the last call in which the event loop was at work, 0 to 1. */
   utilization?: () => number;
   everyMs?: number;
@@ -19,9 +19,9 @@ export interface IdleMemoryOptions {
 const BUSY = 0.2;
 const IDLE = 0.05;
 
-function systemCollect(): (() => void) | undefined {
+function systemCollect(): (() => void) | null {
   const { gc } = globalThis;
-  return gc && (() => void gc({ type: 'major', execution: 'sync', flavor: 'last-resort' }));
+  return gc ? () => void gc({ type: 'major', execution: 'sync', flavor: 'last-resort' }) : null;
 }
 
 function systemUtilization(): () => number {

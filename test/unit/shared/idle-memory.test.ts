@@ -34,7 +34,7 @@ describe('memory of an idle node', () => {
 
   it('stays as it is where Node does not let it be collected', () => {
     let looks = 0;
-    keepMemoryLow({ collect: undefined, utilization: () => looks++ })();
+    keepMemoryLow({ collect: null, utilization: () => looks++ })();
 
     expect(looks).toBe(0);
   });
