@@ -6,6 +6,7 @@ import { causesMiddleware } from './mixins/shared/causes.middleware.ts';
 import { SECOND } from './mixins/shared/clock.ts';
 import { type Config, loadConfig, useConfig } from './mixins/shared/config.ts';
 import { isFault } from './mixins/shared/errors.ts';
+import { keepMemoryLow } from './mixins/shared/idle-memory.ts';
 import { SteadyNodes } from './mixins/shared/steady-nodes.strategy.ts';
 import { watchNodesMiddleware } from './mixins/shared/watch-nodes.middleware.ts';
 import { pacedMiddleware } from './mixins/streams/paced.middleware.ts';
@@ -74,7 +75,12 @@ function isOutage(error: Error): boolean {
 }
 
 /** The runner copies these options; several nodes of one process are a matter of `brokerOptions`. */
-export default brokerOptions(checked(loadConfig()));
+export default {
+  ...brokerOptions(checked(loadConfig())),
+  started() {
+    keepMemoryLow();
+  },
+} satisfies BrokerOptions;
 
 function checked(config: Config): Config {
   const wantsInstances = process.argv.some((argument) => argument === '--instances' || argument.startsWith('-i'));

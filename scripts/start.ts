@@ -8,7 +8,6 @@ import { createServer } from 'node:net';
 import { join, resolve } from 'node:path';
 import Moleculer, { type ServiceBroker } from 'moleculer';
 import { type Config, ensureDataDir, loadConfig } from '../mixins/shared/config.ts';
-import { keepMemoryLow } from '../mixins/shared/idle-memory.ts';
 import { welcome } from './welcome.ts';
 
 const PARTS = ['gateway', 'events', 'runtime', 'workspaces'];
@@ -84,7 +83,6 @@ async function main(): Promise<void> {
     ...folders,
   ]);
   await welcome(broker, config, { parts, withSample: !config.noSample && !args.includes('--no-sample') });
-  keepMemoryLow();
 }
 
 /** Tests and supervisors that start this file through a pipe end it by closing the pipe. */

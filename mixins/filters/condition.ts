@@ -8,7 +8,7 @@
  * Text     Words, all of which must occur among the event's values (case and accents ignored, `word*` is a prefix);
  *          a "quoted part" must occur verbatim in the JSON text of the event.
  */
-import type { PrismeEvent } from '../shared/event.ts';
+import { eventText, type PrismeEvent } from '../shared/event.ts';
 import { isHostileName } from '../shared/json.ts';
 import { re2js } from '../shared/packages.ts';
 import type { Condition } from '../storage/datalake/contract.ts';
@@ -139,7 +139,7 @@ const wordSets = new WeakMap<object, Set<string>>();
 export function jsonText(event: object): string {
   const known = jsonTexts.get(event);
   if (known !== undefined) return known;
-  const text = JSON.stringify(event);
+  const text = eventText(event as PrismeEvent);
   jsonTexts.set(event, text);
   return text;
 }

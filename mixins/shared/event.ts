@@ -77,4 +77,4 @@ export function withText(event: PrismeEvent, text: string): PrismeEvent {
 }
 
 /** The event as JSON. */
-export const textOf = (event: PrismeEvent): string => (event as WithText)[TEXT] ?? JSON.stringify(event);
+export const eventText = (event: PrismeEvent): string => (event as WithText)[TEXT] ?? JSON.stringify(event);

@@ -116,8 +116,9 @@ export function createNativeEvents(bus: EventBus, config: Config): NativeEvents 
         id: idOf(request, `executed/${key}`),
         source: sourceOf(request, frame, { withUser: true }),
         topic: 'runtime.automations.executed',
-        // With the automation that began the run all is over; one that was called has given its output to variables of its caller.
-        isFinal: frame.depth === request.run.depth + 1,
+        // With the automation that began the run all is over, unless it was cut short: branches beside it may still be at work. One that was called has given
+        // its output to variables of its caller.
+        isFinal: frame.depth === request.run.depth + 1 && !rest.error && !rest.break,
         maxBytes: config.executedEventMaxBytes,
         shrink: ['payload', 'output', 'error'],
       });

@@ -68,10 +68,6 @@ export class Redactor {
     return this.lists.length === 0 ? value : (this.cleaned(value, 0) as T);
   }
 
-  texts(): string[] {
-    return [...new Set(this.lists.flatMap(({ whole }) => [...whole]))];
-  }
-
   private isWhole(text: string): boolean {
     for (const { whole } of this.lists) if (whole.has(text)) return true;
     return false;

@@ -17,7 +17,7 @@ import { allOf, compile, NEVER, type Test, textOf, valueAt } from '../../mixins/
 import { anchorsOf } from '../../mixins/filters/matcher.ts';
 import { DAY, HOUR } from '../../mixins/shared/clock.ts';
 import { isFault } from '../../mixins/shared/errors.ts';
-import { type PrismeEvent, textOf as textOfEvent } from '../../mixins/shared/event.ts';
+import { eventText, type PrismeEvent } from '../../mixins/shared/event.ts';
 import { isHostileName, isPlainObject, type JsonObject, parseJson } from '../../mixins/shared/json.ts';
 import { slotMap } from '../../mixins/shared/slot-map.ts';
 import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
@@ -133,7 +133,7 @@ export function createWaits({ cache, now = Date.now, onDecided }: WaitsOptions) 
       const ttlMs = KEEP_OUTCOME_MS + Math.max(0, wait.isDurable ? DAY : 0);
       await cache.set(endKey(wait.workspaceId, wait.id), { event }, { ifVersion: 0, ttlMs });
       // A copy of its own for the run: it may change it, and the event is shared with other readers of this process.
-      const made = { event: event && parseJson<PrismeEvent>(textOfEvent(event)) };
+      const made = { event: event && parseJson<PrismeEvent>(eventText(event)) };
       settle(wait.id, made);
       await onDecided(wait);
       return made;

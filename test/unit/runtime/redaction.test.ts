@@ -41,7 +41,6 @@ describe('secrets in what leaves a run', () => {
     redactor.add(['run-secret']);
 
     expect(redactor.clean(`run-secret ${Buffer.from('model-secret').toString('base64')} model-secret`)).toBe('REDACTED REDACTED REDACTED');
-    expect(redactor.texts()).toEqual(['model-secret', 'run-secret']);
   });
 
   it('cost nothing when there are none, and leave the original alone', () => {

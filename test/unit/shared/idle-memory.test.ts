@@ -23,13 +23,13 @@ async function collections(shares: number[]): Promise<number[]> {
 }
 
 describe('memory of an idle node', () => {
-  it('is given back at the start, and once after each time of load', async () => {
+  it('is given back at the start and at the first rest, and once after each time of load', async () => {
     expect(await collections([0.9, 0.5, 0.01, 0, 0, 0.6, 0.02, 0])).toEqual([1, 1, 1, 2, 2, 2, 2, 3, 3]);
   });
 
-  it('is not looked at while the node has something to do, nor when it had next to nothing to do', async () => {
+  it('is not looked at while the node has something to do, nor again when it had next to nothing to do', async () => {
     expect(await collections([0.9, 0.1, 0.06, 0.1])).toEqual([1, 1, 1, 1, 1]);
-    expect(await collections([0.01, 0.15, 0.01, 0])).toEqual([1, 1, 1, 1, 1]);
+    expect(await collections([0.01, 0.15, 0.01, 0])).toEqual([1, 2, 2, 2, 2]);
   });
 
   it('stays as it is where Node does not let it be collected', () => {

@@ -7,7 +7,7 @@
 import { Worker } from 'node:worker_threads';
 import { SECOND } from '../../../shared/clock.ts';
 import { CATALOGUE, type FaultType, fault } from '../../../shared/errors.ts';
-import { type PrismeEvent, textOf } from '../../../shared/event.ts';
+import { eventText, type PrismeEvent } from '../../../shared/event.ts';
 import { slotMap } from '../../../shared/slot-map.ts';
 import type { Condition, DatalakeDriver, SearchRequest } from '../contract.ts';
 import { openSqliteEngine, type SqliteEngine } from './sqlite.engine.ts';
@@ -123,7 +123,7 @@ async function storeTexts(
   store: (texts: string[]) => Stored | Promise<Stored>,
 ): ReturnType<DatalakeDriver['store']> {
   if (events.length === 0) return { refused: [] };
-  const { refused } = await store(events.map(textOf));
+  const { refused } = await store(events.map(eventText));
   return { refused: refused.map(({ at, reason }) => ({ event: events[at] as PrismeEvent, reason })) };
 }
 
