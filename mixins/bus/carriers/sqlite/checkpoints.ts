@@ -92,6 +92,15 @@ export function openCheckpoints({ db, file, synchronous, warn, now = () => perfo
     pagesSince = 0;
   }
 
+  /** Never throws: the commit before it has happened, and a disk that is full now is asked again later. */
+  function finish(): void {
+    try {
+      copy.get();
+    } catch (error) {
+      warn(`bus: the write-ahead log cannot be copied now: ${(error as Error).message}`);
+    }
+  }
+
   return {
     committed(characters) {
       const written = Math.ceil(characters / PAGE_BYTES) + OVERHEAD_PAGES;
@@ -101,7 +110,7 @@ export function openCheckpoints({ db, file, synchronous, warn, now = () => perfo
       if (!worker) return;
       if (mayEnd) {
         mayEnd = false;
-        copy.get();
+        finish();
       } else if (!isAsked && pages >= ASK_PAGES) {
         isAsked = true;
         pages = 0;
