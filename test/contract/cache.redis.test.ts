@@ -61,7 +61,7 @@ if (redisAvailable()) {
       try {
         await cache.increment('n', 1, 60_000);
         await control.replicaof('127.0.0.1', other.port);
-        await eventually(async () => (await control.info('replication')).includes('master_link_status:up'));
+        await eventually(async () => (await control.info('replication')).includes('master_link_status:up'), { timeoutMs: 30_000 });
         const counts = Array.from({ length: 5 }, () => cache.increment('n', 1, 60_000));
         const document = cache.apply('d', [{ type: 'push', path: ['list'], value: 1 }]);
         await control.replicaof('NO', 'ONE');

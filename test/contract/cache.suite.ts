@@ -121,9 +121,9 @@ export function cacheContract(name: string, open: () => Promise<CacheDriver>, te
 
       it('prolongs a life, and says when there is nothing to prolong', async () => {
         const key = fresh();
-        await cache.set(key, 1, { ttlMs: 80 });
+        await cache.set(key, 1, { ttlMs: 800 });
         const witness = fresh();
-        await cache.set(witness, 1, { ttlMs: 150 });
+        await cache.set(witness, 1, { ttlMs: 900 });
 
         expect(await other.expire(key, 60_000)).toBe(true);
         await eventually(async () => (await cache.get(witness)) === null);
@@ -290,8 +290,8 @@ export function cacheContract(name: string, open: () => Promise<CacheDriver>, te
 
       it('keeps the life of the document, or gives the one asked for', async () => {
         const [kept, renewed, made] = [fresh(), fresh(), fresh()];
-        await cache.set(kept, { n: 0 }, { ttlMs: 100 });
-        await cache.set(renewed, { n: 0 }, { ttlMs: 100 });
+        await cache.set(kept, { n: 0 }, { ttlMs: 800 });
+        await cache.set(renewed, { n: 0 }, { ttlMs: 700 });
 
         await cache.apply(kept, [{ type: 'increment', path: ['n'], by: 1 }]);
         await cache.apply(renewed, [{ type: 'increment', path: ['n'], by: 1 }], { ttlMs: 60_000 });
@@ -337,14 +337,14 @@ export function cacheContract(name: string, open: () => Promise<CacheDriver>, te
       it('counts in a fixed window that starts with the first increment', async () => {
         const key = fresh();
 
-        const first = await cache.increment(key, 1, 300);
+        const first = await cache.increment(key, 1, 1_000);
         const second = await other.increment(key, 2, 60_000);
 
         expect(first.count).toBe(1);
         expect(second.count).toBe(3);
-        expect(second.expiresInMs).toBeLessThanOrEqual(300);
+        expect(second.expiresInMs).toBeLessThanOrEqual(1_000);
         expect(second.expiresInMs).toBeGreaterThan(0);
-        await eventually(async () => (await cache.increment(key, 0, 300)).count === 0);
+        await eventually(async () => (await cache.increment(key, 0, 1_000)).count === 0);
       });
 
       it('loses no increment', async () => {
@@ -357,7 +357,7 @@ export function cacheContract(name: string, open: () => Promise<CacheDriver>, te
 
       it('starts a bucket full and refuses beyond its burst', async () => {
         const key = fresh();
-        const limit = { perSecond: 1, burst: 3, wait: false };
+        const limit = { perSecond: 0.1, burst: 3, wait: false };
 
         const results = [];
         for (let i = 0; i < 4; i++) results.push(await (i % 2 ? cache : other).takeTokens(key, 1, limit));
@@ -366,7 +366,7 @@ export function cacheContract(name: string, open: () => Promise<CacheDriver>, te
         expect(results.map(({ remaining }) => remaining)).toEqual([2, 1, 0, 0]);
         expect(results[0]?.retryAfterMs).toBe(0);
         expect(results[3]?.retryAfterMs).toBeGreaterThan(0);
-        expect(results[3]?.retryAfterMs).toBeLessThanOrEqual(1000);
+        expect(results[3]?.retryAfterMs).toBeLessThanOrEqual(10_000);
       });
 
       it('refills a bucket with time', async () => {
@@ -379,7 +379,7 @@ export function cacheContract(name: string, open: () => Promise<CacheDriver>, te
 
       it('lets throttled callers go into debt and tells each how long to sleep', async () => {
         const key = fresh();
-        const limit = { perSecond: 10, burst: 1, wait: true };
+        const limit = { perSecond: 1, burst: 1, wait: true };
 
         const waits: number[] = [];
         for (let i = 0; i < 4; i++) waits.push((await cache.takeTokens(key, 1, limit)).retryAfterMs);
@@ -387,7 +387,8 @@ export function cacheContract(name: string, open: () => Promise<CacheDriver>, te
         expect(waits[0]).toBe(0);
         expect(waits[1]).toBeGreaterThan(0);
         expect(waits[2]).toBeGreaterThan(waits[1]!);
-        expect(waits[3]).toBeGreaterThan(250 - 100);
+        expect(waits[3]).toBeGreaterThan(2_500 - 1_000);
+        expect(waits[3]).toBeLessThanOrEqual(3_000);
       });
 
       it('gives no token twice', async () => {
