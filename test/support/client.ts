@@ -8,6 +8,12 @@ export interface Answer<T = any> {
   body: T;
 }
 
+export interface SocketOptions {
+  auth?: Record<string, unknown>;
+  /** Gets every event from the first on. */
+  hear?(type: string, event: any): void;
+}
+
 export interface Client {
   url: string;
   token?: string;
@@ -19,8 +25,8 @@ export interface Client {
   delete<T = any>(path: string, headers?: Record<string, string>): Promise<Answer<T>>;
   /** Posts a file in a multipart form. */
   upload<T = any>(path: string, field: string, name: string, content: Uint8Array, type?: string): Promise<Answer<T>>;
-  /** Live events of a workspace; resolves when connected. */
-  events(workspaceId: string, filters?: object, options?: { auth?: Record<string, unknown> }): Promise<Socket>;
+  /** Live events of a workspace; resolves when connected. What is replayed may come with the connection: only `hear` is sure to get it. */
+  events(workspaceId: string, filters?: object, options?: SocketOptions): Promise<Socket>;
 }
 
 /** Like Client['request'], but a status of 400 or more throws with the body. */
@@ -62,7 +68,7 @@ export function client(url: string, token?: string): Client {
       form.append(field, new Blob([new Uint8Array(content)], { type }), name);
       return self.request('POST', path, form);
     },
-    events(workspaceId, filters, { auth = {} } = {}) {
+    events(workspaceId, filters, { auth = {}, hear } = {}) {
       return new Promise((resolve, reject) => {
         const socket = io(`${url.replace(/\/v2$/, '')}/v2/workspaces/${workspaceId}/events`, {
           transports: ['websocket'],
@@ -70,6 +76,7 @@ export function client(url: string, token?: string): Client {
           forceNew: true,
           auth: { extraHeaders: { authorization: `Bearer ${self.token}` }, ...(filters ? { filters } : {}), ...auth },
         });
+        if (hear) socket.onAny(hear);
         socket.once('connect', () => resolve(socket));
         socket.once('connect_error', (error) => {
           socket.close();
