@@ -108,7 +108,7 @@ describe('an organisation', () => {
       },
       source: { userId: idOf(owner) },
     });
-    expect(gateways.ofType('organizations.updated').some(({ payload }) => payload.orgSlug === slug)).toBe(true);
+    await eventually(() => gateways.ofType('organizations.updated').some(({ payload }) => payload.orgSlug === slug));
   });
 });
 

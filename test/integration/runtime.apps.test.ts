@@ -65,6 +65,12 @@ describe('an installed app', () => {
       expect(await runtime.call('appInstances.getConfig', { workspaceId: id, slug: 'inst' })).toMatchObject({ ready: true, runs: 1 }),
     );
     const configured = () => runtime.of(id, 'workspaces.apps.configured').length;
+    const setups = () => runtime.of(id, 'runtime.automations.executed').filter(({ payload }) => payload.slug === 'setup').length;
+    // The configuration is there before it is told of. Once the last of these events was answered by a run, the next would be told.
+    await eventually(() => {
+      expect(configured()).toBeGreaterThan(0);
+      expect(setups()).toBe(runtime.of(id, 'workspaces.apps.installed').length + configured());
+    });
     const before = configured();
     await runtime.emit(id, 'quiet');
     await eventually(() => runtime.of(id, 'quiet').length === 1);

@@ -90,10 +90,10 @@ if (!gitAvailable()) {
           payload: { changes: { created: expect.arrayContaining(['automations/sub/hello.yml']), summary: { changes: 4 } } },
         }),
       );
-      const steps = platform.events
-        .filter(({ type }) => type === 'workspaces.versions.progress')
-        .map(({ payload }) => (payload as any).step);
-      expect(steps).toEqual(expect.arrayContaining(['checkout', 'write', 'push', 'push:tag', 'push:done']));
+      const steps = () =>
+        platform.events.filter(({ type }) => type === 'workspaces.versions.progress').map(({ payload }) => (payload as any).step);
+      // The last of them is sent after the version was told of.
+      await eventually(() => expect(steps()).toEqual(expect.arrayContaining(['checkout', 'write', 'push', 'push:tag', 'push:done'])));
       expect(JSON.stringify(platform.events)).not.toContain(GIT_PASSWORD);
       await write(ada, workspaceId, 'sub/hello', 2);
       expect((await ada.call('workspaces.list', { query: { ids: workspaceId } }))[0].dirty).toBe(true);
