@@ -363,7 +363,7 @@ describe('edits', () => {
       body: { name: 'v', do: [], when: { endpoint: true }, output: 2 },
     });
 
-    await eventually(async () => expect(await body(runtime.webhook(id, 'v'))).toBe(2), { timeoutMs: 1_000 });
+    await eventually(async () => expect(await body(runtime.webhook(id, 'v'))).toBe(2), { timeoutMs: 3_000 });
     expect(await runtime.call('runtime.triggers', { workspaceId: id })).toEqual([{ kind: 'endpoint', value: 'v', automation: 'v' }]);
   });
 });
