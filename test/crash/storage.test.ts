@@ -48,10 +48,10 @@ function startWriter(store: string, dataDir: string, name: string): Writer {
 async function killTwo(store: string, dataDir: string, round: number): Promise<Writer[]> {
   const writers = [`a${round}`, `b${round}`].map((name) => startWriter(store, dataDir, name));
   const [first, second] = writers as [Writer, Writer];
-  await eventually(() => first.last() > 20 + Math.random() * 40 && second.last() > 0, { everyMs: 1 });
+  await eventually(() => first.last() > 20 + Math.random() * 40 && second.last() > 0, { everyMs: 1, timeoutMs: 60_000 });
   await first.kill();
   const then = second.last();
-  await eventually(() => second.last() > then + 10, { everyMs: 1 });
+  await eventually(() => second.last() > then + 10, { everyMs: 1, timeoutMs: 60_000 });
   await second.kill();
   return writers;
 }
@@ -133,11 +133,11 @@ if (redisAvailable())
         }
       })();
 
-      await eventually(() => acknowledged.length > 100, { everyMs: 5 });
+      await eventually(() => acknowledged.length > 100, { everyMs: 5, timeoutMs: 60_000 });
       await server.kill();
       await server.restart();
       const before = acknowledged.length;
-      await eventually(() => acknowledged.length > before + 50, { everyMs: 5 });
+      await eventually(() => acknowledged.length > before + 50, { everyMs: 5, timeoutMs: 60_000 });
       isOver = true;
       await writing;
 
