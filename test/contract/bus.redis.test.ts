@@ -228,6 +228,31 @@ if (redisAvailable()) {
       }
     });
 
+    it('takes no settlement for entries that its log has lost, or entries to come would count as handled', async () => {
+      const namespace = `lost${hexId()}`;
+      const { carrier } = (await openNode(redis.url, namespace)).core;
+      const draft = { shard: 3, id: 'a', topic: 't', workspaceId: 'w', group: '', body: '{}' };
+      await carrier.register('g');
+      await carrier.append([draft]);
+      const [entry] = await carrier.read(3, '0', 10);
+      const lease = await carrier.lease('g', 3, 'me', 60_000);
+      const settlement = { cursor: entry?.position as string, passed: 1, ahead: [], forget: [], failures: [], dead: [] };
+      const [time] = settlement.cursor.split('-');
+      const lost = { ...settlement, cursor: `${Number(time) + 3_600_000}-0` };
+
+      expect(await carrier.settle('g', 3, lease?.token as string, lost)).toBe(false);
+
+      const again = await carrier.lease('g', 3, 'me', 60_000);
+      expect(again).toMatchObject({ cursor: '0', wasReleased: true });
+      expect(await carrier.settle('g', 3, again?.token as string, settlement)).toBe(true);
+
+      // What was trimmed after it was settled is not lost.
+      const client = new Redis(redis.url);
+      expect(await client.xdel(keysOf(namespace).log(3), settlement.cursor)).toBe(1);
+      client.disconnect();
+      expect(await carrier.settle('g', 3, again?.token as string, { ...settlement, passed: 0, forget: [settlement.cursor] })).toBe(true);
+    });
+
     it('goes silent for one member: the others take its shards, and it starts nothing meanwhile', async () => {
       const proxy = await openTcpProxy(redis.port);
       const namespace = `silent${hexId()}`;

@@ -110,6 +110,7 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
         keys.ahead(shard, group),
         keys.failures(shard, group),
         keys.dead(shard, group),
+        keys.log(shard),
         token,
         serialOf(settlement),
         cursor,
@@ -132,7 +133,13 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
         ]),
       ),
     );
+    // Given back, so that the group reads on from where this log says that it stands.
+    if (answer === -1) await release(group, shard, token);
     return answer === 1;
+  }
+
+  async function release(group: string, shard: number, token: string): Promise<void> {
+    await within(client.busRelease(keys.lease(shard, group), keys.state(shard, group), token));
   }
 
   async function lease(group: string, shard: number, member: string, ttlMs: number) {
@@ -264,9 +271,7 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
       );
       return leases.filter((_, i) => answers[i] === 1).map(({ shard }) => shard);
     },
-    async release(group, shard, token) {
-      await within(client.busRelease(keys.lease(shard, group), keys.state(shard, group), token));
-    },
+    release,
     settle,
 
     backlog: async () => Promise.all((await knownGroups()).sort().map(backlogOf)),

@@ -1,13 +1,15 @@
 --[[ settle: one step forward of a group in a shard, all of it or nothing, by the owner only.
-     KEYS[1] state    KEYS[2] settled ahead    KEYS[3] failures    KEYS[4] dead letters (stream)
+     KEYS[1] state    KEYS[2] settled ahead    KEYS[3] failures    KEYS[4] dead letters (stream)    KEYS[5] log (stream)
      ARGV[1] token    ARGV[2] number of this settlement: the same one is done once    ARGV[3] cursor    ARGV[4] entries passed    then four lists, each
      led by its length: positions to forget; positions settled ahead; failures (position, attempts, crashes, ms until due);
      deaths (id, topic, workspace, body, attempts, error, message).
-     Returns 1, or 0 when the token is not the owner's any more.
+     Returns 1; 0 when the token is not the owner's any more; -1 when the log has no entry at the cursor: it is not the log that was read, but what a replica
+     that lagged had of it. A cursor beyond its end would pass over entries to come.
      The first write is one that takes no memory: a script that has begun to write may go on when Redis has reached `maxmemory`. Groups must be able to
      settle then, or a full log would never be emptied. https://redis.io/docs/latest/develop/programmability/eval-intro/ ]]
 if redis.call('HGET', KEYS[1], 'owner') ~= ARGV[1] then return 0 end
 if redis.call('HGET', KEYS[1], 'last') == ARGV[2] then return 1 end
+if redis.call('HGET', KEYS[1], 'cursor') ~= ARGV[3] and #redis.call('XRANGE', KEYS[5], ARGV[3], ARGV[3]) == 0 then return -1 end
 redis.call('HDEL', KEYS[1], '')
 redis.call('HSET', KEYS[1], 'cursor', ARGV[3], 'last', ARGV[2])
 if ARGV[4] ~= '0' then redis.call('HINCRBY', KEYS[1], 'passed', ARGV[4]) end
