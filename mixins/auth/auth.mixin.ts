@@ -4,7 +4,7 @@
  * State   rights per workspace, at most ten seconds old (abilities/access.ts). Calls `workspaces.access`. Broadcasts the hint `access.changed`.
  */
 import type { Context, Service, ServiceBroker, ServiceSchema } from 'moleculer';
-import { hexId } from '../shared/ids.ts';
+import { newCorrelationId } from '../shared/ids.ts';
 import { type AccessCache, accessCacheOf } from './abilities/access.ts';
 import { buildAbility, type Caller } from './abilities/build.ts';
 import type { Ability, AuthMethods, SubjectType, WorkspaceAccess } from './contract.ts';
@@ -26,7 +26,7 @@ function accessOf(broker: ServiceBroker): AccessCache {
   );
 }
 
-function systemMeta(broker: ServiceBroker, service: string, correlationId: string = hexId()): CallMeta {
+function systemMeta(broker: ServiceBroker, service: string, correlationId: string = newCorrelationId()): CallMeta {
   return { identity: identityKeysOf(broker).sign({ kind: 'system', service, correlationId }), correlationId };
 }
 

@@ -2,7 +2,7 @@
 import type { Service, ServiceSchema } from 'moleculer';
 import { configOf } from '../shared/config.ts';
 import type { PrismeEvent } from '../shared/event.ts';
-import { hexId, ulid } from '../shared/ids.ts';
+import { newCorrelationId, ulid } from '../shared/ids.ts';
 import type { JsonObject } from '../shared/json.ts';
 import { acquire, release } from '../shared/resources.ts';
 import { type BusCore, openCore } from './bus.ts';
@@ -74,7 +74,7 @@ export async function ask(
   payload: JsonObject,
   { answers, match = () => true, timeoutMs, ...options }: AskOptions,
 ): Promise<PrismeEvent | null> {
-  const correlationId = options.source?.correlationId ?? hexId();
+  const correlationId = options.source?.correlationId ?? newCorrelationId();
   const id = options.id ?? ulid();
   const isAnswer = ({ id: other, source }: PrismeEvent) => other !== id && source.correlationId === correlationId;
   const { ready, event, cancel } = waitFor(eventBus, answers, { match: (one) => isAnswer(one) && match(one), timeoutMs });

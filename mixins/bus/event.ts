@@ -1,7 +1,7 @@
 /** event — how an event is made: name, source, schema, redaction, size. What comes out is ready to be written. */
 import { fault, isFault, toPublicError } from '../shared/errors.ts';
 import { EMIT_TOPIC, EVENT_TYPE_PATTERN, type EventSource, type PrismeEvent } from '../shared/event.ts';
-import { ulid, uuid } from '../shared/ids.ts';
+import { newCorrelationId, ulid } from '../shared/ids.ts';
 import { isPlainJson, isPlainObject, type JsonObject } from '../shared/json.ts';
 import type { SendOptions } from './contract.ts';
 import { publicIp, redactSecrets } from './redact.ts';
@@ -56,7 +56,7 @@ export function makeEvent(
 
   const source: EventSource = {
     ...given,
-    correlationId: given.correlationId || uuid().replaceAll('-', ''),
+    correlationId: given.correlationId || newCorrelationId(),
     ip: publicIp(given.ip),
     serviceTopic: topic,
     host: maker.host,

@@ -1,5 +1,5 @@
 /** ids — every identifier the platform makes. Randomness comes from node:crypto. */
-import { randomBytes, randomFillSync, randomUUID } from 'node:crypto';
+import { randomBytes, randomFillSync, randomUUID, randomUUIDv7 } from 'node:crypto';
 
 const CROCKFORD = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
 const URL_SAFE = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-';
@@ -66,10 +66,19 @@ export function shortId(length = 7): string {
   return /^[_-]/.test(id) ? shortId(length) : id;
 }
 
-/** 32 hexadecimal characters: correlation ids, tokens' ids. */
+/** 32 hexadecimal characters: ids of tokens, of calls, of owners. */
 export const hexId = (): string => randomPart(16).toString('hex');
 
 /** Secret of `bytes` random bytes as base64url. */
 export const secretToken = (bytes = 32): string => randomBytes(bytes).toString('base64url');
 
 export const uuid = (): string => randomUUID();
+
+/**
+ * A UUID of version 7, which begins with the time: an index by such ids grows at its end, where random ones touch a page of it per request.
+ * @see https://www.rfc-editor.org/rfc/rfc9562#name-uuid-version-7
+ */
+export const timeUuid = (): string => randomUUIDv7();
+
+/** 32 hexadecimal characters that begin with the time. */
+export const newCorrelationId = (): string => timeUuid().replaceAll('-', '');

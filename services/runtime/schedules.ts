@@ -9,7 +9,7 @@ import { Cron } from 'croner';
 import type { EventBus } from '../../mixins/bus/contract.ts';
 import { DAY, SECOND } from '../../mixins/shared/clock.ts';
 import { isFault } from '../../mixins/shared/errors.ts';
-import { hexId } from '../../mixins/shared/ids.ts';
+import { hexId, newCorrelationId } from '../../mixins/shared/ids.ts';
 import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
 import type { DocumentsDriver, Stored } from '../../mixins/storage/documents/contract.ts';
 import type { LoadedWorkspace } from './models.ts';
@@ -153,7 +153,7 @@ export function createSchedules({ cache, documents, bus, defaultTimezone, minInt
         trigger: { type: 'schedule', value: schedule.cron, id, ...(dot > 0 ? { appInstanceSlug: schedule.automation.slice(0, dot) } : {}) },
         startedAt: new Date(slot).toISOString(),
       },
-      { id, source: { workspaceId, correlationId: hexId() }, topic: 'runtime.schedules.triggered' },
+      { id, source: { workspaceId, correlationId: newCorrelationId() }, topic: 'runtime.schedules.triggered' },
     );
   }
 
@@ -172,7 +172,7 @@ export function createSchedules({ cache, documents, bus, defaultTimezone, minInt
           to: new Date(slots.at(-1) as number).toISOString(),
         },
       },
-      { source: { workspaceId, correlationId: hexId() }, topic: 'error' },
+      { source: { workspaceId, correlationId: newCorrelationId() }, topic: 'error' },
     );
   }
 
@@ -196,7 +196,7 @@ export function createSchedules({ cache, documents, bus, defaultTimezone, minInt
         await bus.send(
           'runtime.schedules.created',
           { slug: automation, schedules: own.map(({ cron }) => cron), details: { launched: own.filter(({ problem }) => !problem).length } },
-          { source: { workspaceId: workspace.id, correlationId: hexId() }, topic: 'runtime.schedules.created' },
+          { source: { workspaceId: workspace.id, correlationId: newCorrelationId() }, topic: 'runtime.schedules.created' },
         );
       }
       return { added: added.length, removed: removed.length, kept: wanted.length - added.length };

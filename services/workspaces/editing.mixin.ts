@@ -11,7 +11,7 @@ import type { BusMethods } from '../../mixins/bus/contract.ts';
 import { MINUTE } from '../../mixins/shared/clock.ts';
 import { type Config, configOf } from '../../mixins/shared/config.ts';
 import { fault } from '../../mixins/shared/errors.ts';
-import { hexId } from '../../mixins/shared/ids.ts';
+import { hexId, newCorrelationId } from '../../mixins/shared/ids.ts';
 import { type KeyRing, openKeyRing } from '../../mixins/shared/keyring.ts';
 import { acquire, release } from '../../mixins/shared/resources.ts';
 import { type Documents, documents } from '../../mixins/storage/documents/documents.mixin.ts';
@@ -88,7 +88,7 @@ export function editing(): Partial<ServiceSchema<any, any>> {
         return {
           ...(userId ? { userId } : {}),
           source: {
-            correlationId: correlationId ?? hexId(),
+            correlationId: correlationId ?? newCorrelationId(),
             ...(userId ? { userId } : {}),
             ...(sessionId ? { sessionId } : {}),
             ...(ip ? { ip } : {}),

@@ -7,7 +7,7 @@
 import type { ServiceSchema } from 'moleculer';
 import { HOUR, SECOND } from '../../../mixins/shared/clock.ts';
 import { fault, isFault } from '../../../mixins/shared/errors.ts';
-import { hexId, secretToken } from '../../../mixins/shared/ids.ts';
+import { newCorrelationId, secretToken } from '../../../mixins/shared/ids.ts';
 import type { JsonObject } from '../../../mixins/shared/json.ts';
 import type { Credentials, Resolved } from '../contract.ts';
 import { assertLetsAnonymousIn, shownStanding } from '../organisations/choosing.ts';
@@ -61,7 +61,7 @@ const identity: ServiceSchema<object, any> = {
       visibility: 'public',
       identity: 'any',
       async handler(this: Self, ctx: Call<Credentials>): Promise<Resolved> {
-        const { apiKey, ip, correlationId = hexId() } = ctx.params;
+        const { apiKey, ip, correlationId = newCorrelationId() } = ctx.params;
         const known = await this.core.resolver.resolve(ctx.params);
         const isKey = apiKey !== undefined && !isOrganisationKey(apiKey);
         const more = { ...(isKey ? { apiKeyHash: sha256(apiKey) } : {}), ...(ip ? { ip } : {}) };

@@ -3,7 +3,7 @@ import { parseFilters } from '../../../mixins/filters/parse.ts';
 import { SECOND } from '../../../mixins/shared/clock.ts';
 import { fault, type PublicError } from '../../../mixins/shared/errors.ts';
 import type { PrismeEvent } from '../../../mixins/shared/event.ts';
-import { hexId } from '../../../mixins/shared/ids.ts';
+import { newCorrelationId } from '../../../mixins/shared/ids.ts';
 import { isPlainObject } from '../../../mixins/shared/json.ts';
 import type { Connecting } from './connecting.ts';
 import { publicError, type SocketLimits, type SocketsOptions } from './options.ts';
@@ -33,7 +33,7 @@ export function createMessages({ broker, logger, sign, rooms, connecting, limits
   async function emit(member: Member, message: unknown): Promise<PrismeEvent> {
     if (!isPlainObject(message))
       throw fault('RequestValidationError', { message: 'The message `event` carries an object { type, payload }.' });
-    const correlationId = hexId();
+    const correlationId = newCorrelationId();
     const identity = sign({
       ...member.resolved.claims,
       correlationId,

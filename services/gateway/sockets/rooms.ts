@@ -10,7 +10,7 @@ import { createMatcher, type Matcher } from '../../../mixins/filters/matcher.ts'
 import type { Term } from '../../../mixins/filters/parse.ts';
 import { isFault } from '../../../mixins/shared/errors.ts';
 import type { PrismeEvent } from '../../../mixins/shared/event.ts';
-import { hexId } from '../../../mixins/shared/ids.ts';
+import { newCorrelationId } from '../../../mixins/shared/ids.ts';
 import type { Condition } from '../../../mixins/storage/datalake/contract.ts';
 import type { Credentials, Resolved } from '../contract.ts';
 import type { SocketLimits } from './options.ts';
@@ -163,7 +163,9 @@ export async function readableOf(
   topics: Iterable<string>,
 ): Promise<Condition | null> {
   try {
-    const ability = await abilityFor({ ...claims, correlationId: claims.correlationId || hexId() }, workspaceId, { topics: [...topics] });
+    const ability = await abilityFor({ ...claims, correlationId: claims.correlationId || newCorrelationId() }, workspaceId, {
+      topics: [...topics],
+    });
     return ability.condition('read', 'events');
   } catch (error) {
     if (isFault(error, 'ObjectNotFoundError')) return null;

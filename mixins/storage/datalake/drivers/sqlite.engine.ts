@@ -7,7 +7,7 @@
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
-import { eventWords, globMatches, type Test, textOf, valueAt } from '../../../filters/condition.ts';
+import { globMatches, indexedText, type Test, textOf, valueAt } from '../../../filters/condition.ts';
 import { fault } from '../../../shared/errors.ts';
 import type { PrismeEvent } from '../../../shared/event.ts';
 import { ulidTime } from '../../../shared/ids.ts';
@@ -16,7 +16,7 @@ import type { SearchRequest, SearchResult } from '../contract.ts';
 import { sqliteRows } from './sqlite.rows.ts';
 import { COLUMNS, columnOf, jsonPath, newBuild, type SqlValue, sqlOf } from './sqlite.where.ts';
 
-// `words` gets words that are split and folded already (wordsOf): its tokenizer has only to cut at the spaces.
+// `words` gets what indexedText made: split and folded already (wordsOf), or plain ASCII, which its tokenizer cuts and folds the same way.
 const SCHEMA = `
   CREATE TABLE IF NOT EXISTS events (seq INTEGER PRIMARY KEY, ${COLUMNS.map(({ name }) => name).join(', ')}, odd);
   CREATE TABLE IF NOT EXISTS bodies (seq INTEGER PRIMARY KEY, body TEXT NOT NULL);
@@ -134,7 +134,7 @@ export function openSqliteEngine(file: string, { readOnly = false } = {}): Sqlit
     const { changes, lastInsertRowid } = prepare(insertSql).run(...values, odd);
     if (Number(changes) === 0) return false;
     prepare('INSERT INTO bodies (seq, body) VALUES (?, ?)').run(lastInsertRowid, text);
-    prepare('INSERT INTO words (rowid, word) VALUES (?, ?)').run(lastInsertRowid, [...eventWords(event)].join(' '));
+    prepare('INSERT INTO words (rowid, word) VALUES (?, ?)').run(lastInsertRowid, indexedText(event));
     return true;
   }
 
