@@ -46,6 +46,35 @@ describe('the pace of runs', () => {
     expect(log.filter((name) => name === 'noisy')).toHaveLength(200);
   });
 
+  it('does not keep a workspace waiting that has nobody waiting, as long as the turn is short', async () => {
+    const { run, pace, compute } = stage();
+    const noisy = Array.from({ length: 5 }, () => run('noisy', 1));
+    expect(pace.waiting()).toBe(4);
+    expect(pace.enter('early')).toBeInstanceOf(Promise); // this turn has taken its slice already
+    await new Promise((done) => setImmediate(done));
+
+    expect(pace.enter('quiet')).toBeUndefined();
+    expect(pace.enter('noisy')).toBeInstanceOf(Promise);
+    compute(2);
+    expect(pace.enter('other')).toBeInstanceOf(Promise);
+    await Promise.all(noisy);
+  });
+
+  it('leaves a turn of the loop between long runs to what the last one brought', async () => {
+    const { run, log } = stage();
+    const runs = Array.from({ length: 6 }, () => run('noisy', 1));
+    const perTurn: number[] = [];
+    while (log.length < 6) {
+      const before = log.length;
+      await new Promise((done) => setImmediate(done));
+      perTurn.push(log.length - before);
+    }
+    await Promise.all(runs);
+
+    // Once a slice has shown that one run takes all of it, each is followed by a turn in which nobody computes.
+    expect(perTurn.join('')).toMatch(/^1(10){3}1$/);
+  });
+
   it('lets the event loop turn between slices', async () => {
     const { run, log } = stage();
     const runs = Promise.all([run('a', 50), run('b', 50)]);
