@@ -35,6 +35,10 @@ export interface StormReport {
   latencyP50Ms: number;
   latencyP99Ms: number;
   latencyMaxMs: number;
+  /** Runs under way or waiting for their turn when a process was killed, and milliseconds from that kill to their end (seen every 100 ms). */
+  interrupted: number;
+  recoveryP50Ms: number;
+  recoveryP99Ms: number;
 }
 
 const root = resolve(import.meta.dirname, '../..');
@@ -125,7 +129,7 @@ export async function storm({
   };
 
   const began = Date.now();
-  let kills = 0;
+  const killedAt: number[] = [];
   const endedAt = new Map<string, number>();
   const sentAt: number[] = [];
   let isOver = false;
@@ -145,7 +149,7 @@ export async function storm({
       while (!isOver) {
         await new Promise((done) => setTimeout(done, killEveryMs));
         if (isOver) return;
-        kills++;
+        killedAt.push(Date.now());
         await kill();
         await start();
       }
@@ -178,10 +182,17 @@ export async function storm({
     const latencies = names
       .flatMap((name, n) => (endedAt.has(name) ? [(endedAt.get(name) as number) - (sentAt[n] as number)] : []))
       .sort((a, b) => a - b);
-    const at = (share: number) => latencies[Math.min(latencies.length - 1, Math.floor(latencies.length * share))] ?? -1;
+    const recoveries = names
+      .flatMap((name, n) => {
+        const end = endedAt.get(name) ?? 0;
+        const kill = killedAt.find((time) => time >= (sentAt[n] as number) && time <= end);
+        return kill === undefined ? [] : [end - kill];
+      })
+      .sort((a, b) => a - b);
+    const at = (share: number, times = latencies) => times[Math.min(times.length - 1, Math.floor(times.length * share))] ?? -1;
     return {
       runs,
-      kills,
+      kills: killedAt.length,
       done: names.filter((_, n) => isRight(n)).length,
       missing: names.filter((name) => !results[name]).slice(0, 20),
       doubled: Object.values(results).filter((list) => list.length > 1).length,
@@ -192,6 +203,9 @@ export async function storm({
       latencyP50Ms: at(0.5),
       latencyP99Ms: at(0.99),
       latencyMaxMs: at(1),
+      interrupted: recoveries.length,
+      recoveryP50Ms: at(0.5, recoveries),
+      recoveryP99Ms: at(0.99, recoveries),
     };
   } finally {
     isOver = true;
