@@ -312,6 +312,8 @@ export function createExecution(options: ExecutionOptions) {
   async function resume(workspaceId: string, id: string, { isRecovery = false } = {}): Promise<RunEnd> {
     const held = await store.find(workspaceId, id);
     if (!held || FINAL_STATES.includes(held.record.state) || actives.has(id)) return { state: 'elsewhere' };
+    // It has an owner, who is told of everything, or found dead.
+    if (held.record.state === 'running' && !isRecovery) return { state: 'elsewhere' };
     if (isRecovery && held.record.attempts >= maxAttempts) {
       await store.close(held, 'dead', {
         error: held.record.error ?? { error: 'RunLostError', message: `The run was lost with its node ${held.record.attempts} times.` },
@@ -352,11 +354,14 @@ export function createExecution(options: ExecutionOptions) {
         waitingFor: { events: waits.flatMap((wait) => wait.oneOf.map(({ event }) => event)), until: new Date(deadline).toISOString() },
         waits: waits.map((wait) => ({ id: wait.id, deadline: wait.deadline })),
       } as Partial<RunRecord>);
+      if (held) {
+        // Decided while the run was on its way out: whoever decided may have found it still running, and off the list of what is due with it.
+        const isDecided = (await Promise.all(waits.map((wait) => services.waits.outcome(wait)))).some((outcome) => outcome !== null);
+        await store.due(ref, isDecided ? Date.now() : deadline);
+      }
+      // Only now: what a node had in hand when it died is looked at.
       await cache.removeMembers(nodeRunsKey(owner), [ref]);
       active.leave?.({ state: held ? 'waiting' : 'elsewhere' });
-      if (!held) return;
-      // Decided while the run was on its way out: whoever decided may have found it still running.
-      for (const wait of waits) if (await services.waits.outcome(wait)) await store.due(ref, Date.now());
     } catch (error) {
       services.log(`run ${request.id} could not be suspended`, error);
       await giveBack(active, error);

@@ -80,6 +80,8 @@ export function createRecovery({ cache, store, execution, owner, onBeat, log, al
         const [workspaceId, id] = parseRef(ref);
         const held = await store.find(workspaceId, id);
         if (held && held.record.owner === node && !FINAL_STATES.includes(held.record.state)) resume(ref, true);
+        // Put to sleep in the node's last moment: it could not look any more whether an event had come meanwhile.
+        else if (held?.record.state === 'waiting') await store.due(ref, Date.now());
       }
       // Claims by this node are in its own set before anything runs, so nothing is lost between the two.
       await settleClaims(refs, node);
@@ -116,6 +118,8 @@ export function createRecovery({ cache, store, execution, owner, onBeat, log, al
       if (!held || FINAL_STATES.includes(held.record.state) || held.record.state === 'running') {
         // Running ones belong to a node, alive or to be collected.
         await cache.removeScored(DUE_KEY, member);
+        // Put to sleep in between: what was removed may have been the time it is to be woken.
+        if ((await store.find(workspaceId, id))?.record.state === 'waiting') await store.due(member, Date.now());
         continue;
       }
       // Seen by several nodes at once: the claim lets one through. Looked at again in a while, should this node die now.

@@ -141,6 +141,8 @@ export function createWaits({ cache, now = Date.now, onDecided }: WaitsOptions) 
       if (!isFault(error, 'VersionConflict')) throw error;
       const made = (await outcome(wait)) ?? { event: null };
       settle(wait.id, made);
+      // Who decided may have died before telling anybody.
+      if (wait.isDurable) await onDecided(wait);
       return made;
     }
   }

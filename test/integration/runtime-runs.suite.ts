@@ -1,8 +1,10 @@
 /** What a run promises, whatever the stores: told once, run on the embedded ones and on Redis. */
 import { createServer, type Server } from 'node:http';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import { EMIT_TOPIC } from '../../mixins/shared/event.ts';
-import { createRunStore } from '../../services/runtime/runs.ts';
+import { EMIT_TOPIC, type PrismeEvent } from '../../mixins/shared/event.ts';
+import { hexId } from '../../mixins/shared/ids.ts';
+import { createRunStore, NODES_KEY, nodeRunsKey, runRef } from '../../services/runtime/runs.ts';
+import { createWaits } from '../../services/runtime/waits.ts';
 import { eventually } from '../support/eventually.ts';
 import { type Automation, type RuntimeNode, type Stores, startNode, testStores, WORKSPACE } from '../support/runtime-node.ts';
 
@@ -238,6 +240,79 @@ export function runsSuite(title: string, openStores: () => Promise<{ stores: Sto
       await eventually(async () => expect((await global(b)).heard).toEqual(['right']), { timeoutMs: 10_000 });
       expect((await global(b)).began).toBe(1);
       await eventually(async () => expect((await b.runtime.store.find(WORKSPACE, waiting?.id as string))?.record.state).toBe('done'));
+    });
+
+    describe('a wake-up is not lost', () => {
+      const waiter = (event: string): Record<string, Automation> => ({
+        [event]: {
+          events: [event],
+          run: async (ask, { payload }) => {
+            await ask(increment(`${event}-began`));
+            const found = await ask({ type: 'wait', oneOf: [{ event: 'answer', filters: { 'payload.to': payload.id } }], timeoutS: 600 });
+            await ask({
+              type: 'context.write',
+              context: 'global',
+              operations: [{ type: 'push', path: [event], value: found.payload.text }],
+            });
+          },
+        },
+      });
+      const asleep = async (on: RuntimeNode, type: string) => {
+        const id = await on.emit(type);
+        const found = async () =>
+          (await on.runtime.store.list(WORKSPACE, 100, 'waiting')).find(({ trigger }) => trigger.id === id) ?? false;
+        await eventually(found, { timeoutMs: 5_000 });
+        return { id, run: ((await found()) as { id: string }).id };
+      };
+      /** As a node that is killed right after it has decided: the outcome is there, and nobody was told. */
+      const decideAndDie = async (on: RuntimeNode, to: string) => {
+        const killed = createWaits({ cache: on.cache, onDecided: () => Promise.reject(new Error('killed')) });
+        const event = {
+          id: hexId(),
+          type: 'answer',
+          payload: { to, text: 'first' },
+          source: { workspaceId: WORKSPACE, correlationId: 'c' },
+        };
+        await expect(killed.match([{ ...event, createdAt: new Date().toISOString(), size: 1 } as PrismeEvent])).rejects.toThrow('killed');
+      };
+
+      it('by a node that dies when it has decided a wait: who gets the event next tells', async () => {
+        const a = await node(waiter('told-again'));
+        const { id } = await asleep(a, 'told-again');
+        await decideAndDie(a, id);
+
+        await a.emit('answer', { to: id, text: 'second' });
+
+        await eventually(async () => expect((await global(a))['told-again']).toEqual(['first']), { timeoutMs: 10_000 });
+      });
+
+      it('by a node that dies when it has put a run to sleep: who collects its runs looks', async () => {
+        const a = await node(waiter('looked-at'));
+        const { id, run } = await asleep(a, 'looked-at');
+        await decideAndDie(a, id);
+        await a.cache.addMembers(nodeRunsKey('put-to-sleep'), [runRef(WORKSPACE, run)]);
+
+        await a.cache.addMembers(NODES_KEY, ['put-to-sleep']);
+
+        await eventually(async () => expect((await global(a))['looked-at']).toEqual(['first']), { timeoutMs: 10_000 });
+        await eventually(async () => expect(await a.cache.members(nodeRunsKey('put-to-sleep'))).toEqual([]));
+      });
+
+      it('and no node takes a run from a living one', async () => {
+        const automations = waiter('held');
+        const [a, b] = [await node(automations, 'a'), await node(automations, 'b')];
+        const id = await a.emit('held');
+        const runOf = ({ runtime }: RuntimeNode) => [...runtime.execution.actives.values()].find(({ held }) => held)?.request.id;
+        const holder = await eventually(() => [a, b].find(runOf) ?? false);
+        const run = runOf(holder as RuntimeNode) as string;
+        const other = holder === a ? b : a;
+
+        expect(await other.runtime.execution.resume(WORKSPACE, run)).toEqual({ state: 'elsewhere' });
+
+        expect((await other.runtime.store.find(WORKSPACE, run))?.record).toMatchObject({ state: 'running', attempts: 1 });
+        await a.emit('answer', { to: id, text: 'late' });
+        await eventually(async () => expect((await global(a)).held).toEqual(['late']), { timeoutMs: 10_000 });
+      });
     });
 
     it('the time-out of a wait survives a restart', async () => {
