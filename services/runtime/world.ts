@@ -139,15 +139,19 @@ class JournaledWorld implements RunWorld {
       value = await this.acts.perform(key, effect, frame, this.time);
     } catch (error) {
       if (isFault(error, 'RunCancelledError') || isInfrastructure(error)) throw error;
-      this.time = Date.now();
-      if (!UNRECORDED.has(effect.type)) journal.record(key, effect.type, this.time, { error });
+      if (!UNRECORDED.has(effect.type)) this.remember(journal, key, effect, { error });
       throw error;
     }
-    this.time = Date.now();
-    const isKept = !UNRECORDED.has(effect.type) && !holdsStream(value);
-    if (isKept) journal.record(key, effect.type, this.time, { value });
-    if (isKept && EAGER.has(effect.type)) await journal.flush();
+    if (UNRECORDED.has(effect.type) || holdsStream(value)) return value;
+    this.remember(journal, key, effect, { value });
+    if (EAGER.has(effect.type)) await journal.flush();
     return value;
+  }
+
+  /** Time moves with what is remembered only: a replay must find it the same, for the ids of what the run sends begin with it. */
+  private remember(journal: Journal, key: string, { type }: EffectRequest['effect'], result: { value?: unknown; error?: unknown }): void {
+    this.time = Date.now();
+    journal.record(key, type, this.time, result);
   }
 
   silence(): void {

@@ -1,6 +1,7 @@
 /**
  * runtime-storm — many runs of one automation while the processes that run them are killed and replaced. The automation counts, fetches from a
- * stub that counts keys, emits, waits for the answer of another automation and calls a third one. Every run must end with the expected result.
+ * stub that counts keys, emits, waits for the answer of another automation, calls a third one and tells its result in an event. Every run must end
+ * with the expected result, told once: repeated or not, the event has one id.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -23,19 +24,21 @@ export interface StormReport {
   kills: number;
   /** Runs that ended with the expected result, and those that are missing after the time-out. */
   done: number;
-  missing: string[];
-  /** Runs that ended more than once. */
+  missing: number[];
+  /** Runs that told their end in more than one event. */
   doubled: number;
+  /** Runs whose execution was told in more than one native event. */
+  doubledNative: number;
   counter: number;
   /** Distinct idempotency keys the stub saw, and all its requests: the difference are repetitions with the same key. */
   keys: number;
   requests: number;
   seconds: number;
-  /** Milliseconds from an event to the end of its run, kills and recovery included (seen every 100 ms). */
+  /** Milliseconds from an event to the end of its run, kills and recovery included. */
   latencyP50Ms: number;
   latencyP99Ms: number;
   latencyMaxMs: number;
-  /** Runs under way or waiting for their turn when a process was killed, and milliseconds from that kill to their end (seen every 100 ms). */
+  /** Runs under way or waiting for their turn when a process was killed, and milliseconds from that kill to their end. */
   interrupted: number;
   recoveryP50Ms: number;
   recoveryP99Ms: number;
@@ -54,9 +57,9 @@ const automationsOf = (stubUrl: string) => ({
       { wait: { oneOf: [{ event: 'order.checked', filters: { 'payload.of': '{{sent.id}}' } }], timeout: 120, output: 'checked' } },
       { double: { n: '{{payload.n}}', output: 'twice' } },
       {
-        set: {
-          name: 'global.ended.n{{payload.n}}[]',
-          value: { twice: '{{twice}}', charged: '{{charge.n}}', checked: '{{checked.payload.n}}' },
+        emit: {
+          event: 'order.ended',
+          payload: { n: '{{payload.n}}', twice: '{{twice}}', charged: '{{charge.n}}', checked: '{{checked.payload.n}}' },
         },
       },
     ],
@@ -130,8 +133,12 @@ export async function storm({
 
   const began = Date.now();
   const killedAt: number[] = [];
-  const endedAt = new Map<string, number>();
+  const endedAt = new Map<number, number>();
+  /** Payloads of the events that told a run's end, by their id. */
+  const results = new Map<number, Map<string, object>>();
   const sentAt: number[] = [];
+  /** Ids of the native events that told of the execution of an order, by its correlation id. */
+  const executions = new Map<string, Set<string>>();
   let isOver = false;
   try {
     await Promise.all(Array.from({ length: processes }, start));
@@ -143,8 +150,20 @@ export async function storm({
     for (const [slug, automation] of Object.entries(automationsOf(stubUrl)))
       await call('automations.create', { workspaceId: id, body: { slug, name: slug, ...automation } });
 
-    const ended = async () =>
-      ((await cache.get<any>(`ctx:{${id}}:global`))?.value ?? {}) as { count?: number; ended?: Record<string, object[]> };
+    await bus.on(
+      [EMIT_TOPIC, 'runtime.automations.executed'],
+      ({ id: eventId, type, payload, source }) => {
+        if (type === 'runtime.automations.executed' && payload.slug === 'order') {
+          const ids = executions.get(source.correlationId) ?? new Set();
+          executions.set(source.correlationId, ids.add(eventId));
+        }
+        if (type !== 'order.ended') return;
+        const { n } = payload as { n: number };
+        if (!endedAt.has(n)) endedAt.set(n, Date.now());
+        results.set(n, (results.get(n) ?? new Map()).set(eventId, payload));
+      },
+      { mode: 'broadcast' },
+    );
     const killing = (async () => {
       while (!isOver) {
         await new Promise((done) => setTimeout(done, killEveryMs));
@@ -157,11 +176,7 @@ export async function storm({
     // Awaited at the end; until then a failure must not end the process without a word.
     killing.catch(() => {});
     const looking = (async () => {
-      for (;;) {
-        for (const name of Object.keys((await ended()).ended ?? {})) if (!endedAt.has(name)) endedAt.set(name, Date.now());
-        if (endedAt.size >= runs || isOver) return;
-        await new Promise((done) => setTimeout(done, 100));
-      }
+      while (endedAt.size < runs && !isOver) await new Promise((done) => setTimeout(done, 100));
     })();
     looking.catch(() => {});
     for (let n = 0; n < runs; n++) {
@@ -172,31 +187,32 @@ export async function storm({
     await Promise.race([looking, new Promise((done) => setTimeout(done, timeoutMs).unref())]);
     isOver = true;
     await Promise.all([killing, looking]);
-    const state = await ended();
-    const results = state.ended ?? {};
-    const names = Array.from({ length: runs }, (_, n) => `n${n}`);
+    const all = Array.from({ length: runs }, (_, n) => n);
     const isRight = (n: number) => {
-      const [result] = (results[`n${n}`] ?? []) as { twice: number; charged: number; checked: number }[];
-      return result?.twice === 2 * n && result.charged === n && result.checked === n;
+      const told = [...(results.get(n)?.values() ?? [])] as { twice: number; charged: number; checked: number }[];
+      return told.length > 0 && told.every(({ twice, charged, checked }) => twice === 2 * n && charged === n && checked === n);
     };
-    const latencies = names
-      .flatMap((name, n) => (endedAt.has(name) ? [(endedAt.get(name) as number) - (sentAt[n] as number)] : []))
+    const latencies = all
+      .flatMap((n) => (endedAt.has(n) ? [(endedAt.get(n) as number) - (sentAt[n] as number)] : []))
       .sort((a, b) => a - b);
-    const recoveries = names
-      .flatMap((name, n) => {
-        const end = endedAt.get(name) ?? 0;
+    const recoveries = all
+      .flatMap((n) => {
+        const end = endedAt.get(n) ?? 0;
         const kill = killedAt.find((time) => time >= (sentAt[n] as number) && time <= end);
         return kill === undefined ? [] : [end - kill];
       })
       .sort((a, b) => a - b);
+    // The last run counts before it tells its end.
+    const global = (await cache.get<{ count?: number }>(`ctx:{${id}}:global`))?.value;
     const at = (share: number, times = latencies) => times[Math.min(times.length - 1, Math.floor(times.length * share))] ?? -1;
     return {
       runs,
       kills: killedAt.length,
-      done: names.filter((_, n) => isRight(n)).length,
-      missing: names.filter((name) => !results[name]).slice(0, 20),
-      doubled: Object.values(results).filter((list) => list.length > 1).length,
-      counter: state.count ?? 0,
+      done: all.filter(isRight).length,
+      missing: all.filter((n) => !results.has(n)).slice(0, 20),
+      doubled: [...results.values()].filter((told) => told.size > 1).length,
+      doubledNative: [...executions.values()].filter((ids) => ids.size > 1).length,
+      counter: global?.count ?? 0,
       keys: new Set(seen).size,
       requests: seen.length,
       seconds: Math.round((Date.now() - began) / 100) / 10,

@@ -3,6 +3,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from '@jest/globals';
 import type { Effect, Frame } from '../../../services/runtime/interpreter/index.ts';
+import { createJournal, type JournalHead } from '../../../services/runtime/journal.ts';
 import { Redactor } from '../../../services/runtime/redaction.ts';
 import { createWorld, type WorldOptions } from '../../../services/runtime/world.ts';
 
@@ -51,6 +52,48 @@ describe('the world of a run', () => {
 
     await expect(answer).rejects.toMatchObject({ type: 'RunCancelledError' });
     expect(() => world.perform({ key: '1', effect: read, frame: frame() })).toThrow(expect.objectContaining({ type: 'RunCancelledError' }));
+  });
+
+  it('sends an event under the same id when its node died right after, also behind what is not remembered', async () => {
+    const written: unknown[] = [];
+    const ids: string[] = [];
+    const execute = async (records: unknown[]) => {
+      const journal = createJournal({
+        head: { startedAt: 0, seed: '', revision: 1 } as unknown as JournalHead,
+        records,
+        onFirstWrite: async () => {},
+        assertOwned: async () => {},
+        append: async (more) => void written.push(...more),
+      });
+      const world = createWorld({
+        services: {
+          platform: { rateLimit: async () => ({ ok: true }) },
+          events: { executed: async () => {} },
+          bus: { send: async (_type: string, _payload: object, { id }: { id: string }) => ids.push(id) },
+        },
+        request: { id: 'r', workspaceId: 'w', isDurable: true, trigger: { type: 'event' }, run: { correlationId: 'c' }, identity: {} },
+        loaded: { root: {}, byInstance: new Map() },
+        redactor: new Redactor(),
+        control: new AbortController(),
+        seed: () => '0'.repeat(32),
+        startedAt: 0,
+        journal,
+        onBroken: (error: unknown) => {
+          throw error;
+        },
+      } as unknown as WorldOptions);
+      const perform = (key: string, effect: object) => world.perform({ key, effect: effect as Effect, frame: frame() });
+      await perform('0', { type: 'rateLimit' });
+      await sleep(5);
+      await perform('1', { type: 'executed', report: { startedAt: new Date().toISOString(), duration: 1 } });
+      await perform('2', { type: 'emit', event: 'e', payload: {} });
+    };
+    await execute([]);
+    await sleep(5);
+    await execute([...written]);
+
+    expect(ids).toHaveLength(2);
+    expect(ids[1]).toBe(ids[0]);
   });
 
   it('never answers once silenced, and keeps nothing of the run in memory for that', async () => {
