@@ -20,8 +20,10 @@ const MAX_OPEN = 16_384;
 const MAX_WINDOW = 65_536;
 /** Entries that may have been in the hands of an owner that died. */
 const SUSPECTS = READ_COUNT;
-/** From this many crashes on, an entry runs alone in its shard and is counted before it starts. */
+/** From this many crashes on, an entry runs with few others, or alone (lanes.ts). */
 const DANGEROUS_CRASHES = 2;
+/** No entry is given up after fewer deaths: it would not have been alone at one. */
+const LEAST_DEATHS = 4;
 const MAX_BACKOFF_MS = 60_000;
 const RETRY_STORE_MS = 250;
 
@@ -126,8 +128,10 @@ export async function openConsumer(options: ConsumerOptions): Promise<Consumer> 
     const item = shard.window.add(entry, failure);
     if (shard.suspects > 0) {
       shard.suspects--;
-      if (item.crashes < DANGEROUS_CRASHES) item.crashes++;
-      shard.window.fail(item, item.dueInMs);
+      if (item.crashes === 0) {
+        item.crashes = 1;
+        shard.window.fail(item, item.dueInMs);
+      }
     }
     if (suspectsEvents && item.crashes >= DANGEROUS_CRASHES) {
       item.isDangerous = true;
@@ -221,6 +225,7 @@ export async function openConsumer(options: ConsumerOptions): Promise<Consumer> 
     const delays = new Map<Item, number>();
     const events: PrismeEvent[] = [];
     const given: { shard: Shard; item: Item; entry: Entry }[] = [];
+    if (suspectsEvents) await countStarts(turns);
     for (const { lane, items } of turns)
       for (const item of items) {
         const { entry } = item;
@@ -230,18 +235,9 @@ export async function openConsumer(options: ConsumerOptions): Promise<Consumer> 
           settleItem(shard, item);
           continue;
         }
-        if (item.isDangerous) {
-          if (item.crashes >= options.attempts) {
-            kill(shard, item, entry, { error: 'RunLostError', message: 'The process died each time this event was handled.' });
-            continue;
-          }
-          item.crashes++;
-          shard.window.fail(item, 0);
-          await settle(shard);
-          if (shard.state !== 'open' || shard.unconfirmed) {
-            item.crashes--; // it has not started
-            throw new Error('the start could not be counted');
-          }
+        if (isGivenUp(item)) {
+          kill(shard, item, entry, { error: 'RunLostError', message: 'The process died each time this event was handled.' });
+          continue;
         }
         try {
           // A batch is only looked at; one event by itself may become the variables of a run.
@@ -255,7 +251,7 @@ export async function openConsumer(options: ConsumerOptions): Promise<Consumer> 
     if (!events.length) return delays;
 
     const { shard: first, item: head } = given[0] as { shard: Shard; item: Item };
-    const attempt = head.attempts + head.crashes + (head.isDangerous ? 0 : 1);
+    const attempt = head.attempts + head.crashes + (head.isCounted ? 0 : 1);
     try {
       const buried = new Map<string, unknown>();
       await options.handle(events, {
@@ -270,14 +266,14 @@ export async function openConsumer(options: ConsumerOptions): Promise<Consumer> 
           settleItem(shard, item);
           continue;
         }
-        if (!item.isDangerous) item.attempts++; // a dangerous one was counted before its start
+        if (!item.isCounted) item.attempts++; // a suspect was counted before its start
         kill(shard, item, entry, reasonOf(buried.get(entry.id)));
       }
     } catch (error) {
       counters.failed += given.length;
       for (const { shard, item, entry } of given) {
         item.attempts++;
-        if (item.isDangerous) item.crashes--; // it was counted before the start, and the process lives
+        uncount(item); // the process lives
         const total = item.attempts + item.crashes;
         if (total >= options.attempts) kill(shard, item, entry, reasonOf(error));
         else if (shard.state !== 'lost') {
@@ -289,6 +285,34 @@ export async function openConsumer(options: ConsumerOptions): Promise<Consumer> 
       }
     }
     return delays;
+  }
+
+  /** What has a crash is counted as having one more, durably, before it starts. @throws when that cannot be written: nothing may start then */
+  async function countStarts(turns: Turn[]): Promise<void> {
+    const suspects: Item[] = [];
+    const concerned = new Set<Shard>();
+    for (const { lane, items } of turns)
+      for (const item of items) {
+        if (item.crashes === 0 || !item.entry || isGivenUp(item)) continue;
+        item.crashes++;
+        item.isCounted = true;
+        suspects.push(item);
+        concerned.add(lane.shard);
+        lane.shard.window.fail(item, 0);
+      }
+    if (!suspects.length) return;
+    await Promise.all([...concerned].map(settle));
+    if ([...concerned].every((shard) => shard.state === 'open' && !shard.unconfirmed)) return;
+    suspects.forEach(uncount);
+    throw new Error('the start could not be counted');
+  }
+
+  const isGivenUp = (item: Item) => item.isDangerous && !item.isCounted && item.crashes >= Math.max(options.attempts, LEAST_DEATHS);
+
+  function uncount(item: Item): void {
+    if (!item.isCounted) return;
+    item.isCounted = false;
+    item.crashes--;
   }
 
   // ---- settling ----------------------------------------------------------------------------------------------------------------------
@@ -372,7 +396,8 @@ export async function openConsumer(options: ConsumerOptions): Promise<Consumer> 
       open: 0,
       dangerous: 0,
       running: 0,
-      hasSetAside: false,
+      isAlone: false,
+      setAside: [],
       validUntil: askedAt + leaseMs,
       abort: new AbortController(),
       unconfirmed: null,

@@ -16,6 +16,10 @@ const SMALL_HELD_PER_LANE = 1_000;
 const SMALL_LENGTH = 2_048;
 const HELD_BYTES = 32 * 1024 * 1024;
 const STORE_RETRY_MS = 500;
+/** With more crashes than these an item runs alone in its shard. */
+const SHARED_CRASHES = 2;
+/** In a shard with dangerous items, so many may run at once. */
+const TOGETHER = 10;
 
 export interface Lane {
   readonly key: string;
@@ -23,7 +27,8 @@ export interface Lane {
   head: Item | null;
   tail: Item | null;
   length: number;
-  state: 'idle' | 'ready' | 'busy' | 'waiting';
+  /** aside: its shard must come to rest first. */
+  state: 'idle' | 'ready' | 'aside' | 'busy' | 'waiting';
   /** Ends the wait for another attempt. */
   cancel?: () => void;
 }
@@ -100,7 +105,13 @@ export function openLanes(options: LanesOptions): Lanes {
     });
   }
 
-  /** The next lane that may run; one that may not is set aside until `wake`. A shard with a dangerous item runs one thing at a time. */
+  /** In a shard with dangerous items few run at once, and those that are most suspect alone. Who comes behind a lane that was set aside waits with it. */
+  function mayJoin(shard: Shard, item: Item): boolean {
+    if (shard.dangerous === 0 || shard.running === 0) return true;
+    return !shard.isAlone && !shard.setAside.length && item.crashes <= SHARED_CRASHES && shard.running < TOGETHER;
+  }
+
+  /** The next lane that may run; one that may not is set aside until nothing of its shard runs. */
   function nextLane(): Lane | undefined {
     for (;;) {
       const lane = ready.shift();
@@ -109,8 +120,9 @@ export function openLanes(options: LanesOptions): Lanes {
       lane.state = 'idle';
       const { shard } = lane;
       if (!lane.head || !options.mayRun(shard)) continue;
-      if (shard.dangerous === 0 || shard.running === 0) return lane;
-      shard.hasSetAside = true;
+      if (mayJoin(shard, lane.head)) return lane;
+      lane.state = 'aside';
+      shard.setAside.push(lane);
     }
   }
 
@@ -146,9 +158,10 @@ export function openLanes(options: LanesOptions): Lanes {
 
   async function run(turns: Turn[]): Promise<void> {
     inFlight++;
-    for (const { lane } of turns) {
+    for (const { lane, items } of turns) {
       lane.state = 'busy';
       lane.shard.running++;
+      if ((items[0] as Item).crashes > SHARED_CRASHES) lane.shard.isAlone = true;
     }
     let delays: Map<Item, number> | null = null;
     try {
@@ -159,17 +172,22 @@ export function openLanes(options: LanesOptions): Lanes {
     }
     inFlight--;
     for (const { lane, items } of turns) {
-      lane.shard.running--;
+      if (--lane.shard.running === 0) rest(lane.shard);
       lane.state = 'idle';
       if (lane.shard.state !== 'lost') end(lane, items, delays);
-      // Also when the dangerous item was the one that has just ended: nothing else would look at the lanes that made way for it.
-      if (lane.shard.hasSetAside && lane.shard.running === 0) {
-        lane.shard.hasSetAside = false;
-        wake(lane.shard);
-      }
       options.turned(lane.shard);
     }
     if (ready.length && !isScheduled) schedule();
+  }
+
+  /** Nothing of the shard runs: those that made way come first, also when what they made way for has just ended. */
+  function rest(shard: Shard): void {
+    shard.isAlone = false;
+    if (!shard.setAside.length) return;
+    for (const lane of shard.setAside.splice(0)) {
+      lane.state = 'idle';
+      makeReady(lane);
+    }
   }
 
   /** Removes settled items from the head of the lane; what failed stays first and makes the lane wait. */

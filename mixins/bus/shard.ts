@@ -30,8 +30,10 @@ export interface Shard {
   /** Unsettled items that may have killed processes. */
   dangerous: number;
   running: number;
-  /** Lanes wait for what is running, because it or they are dangerous. */
-  hasSetAside: boolean;
+  /** What runs must not have company. */
+  isAlone: boolean;
+  /** Lanes that wait for what is running, because it or they are dangerous, in the order of their turns. */
+  setAside: Lane[];
   /** Until when the lease holds for sure, on the local monotonic clock. */
   validUntil: number;
   readonly abort: AbortController;

@@ -16,8 +16,10 @@ export interface Item {
   crashes: number;
   /** Delay before it may start, from a failure of an earlier owner. */
   dueInMs: number;
-  /** It may have killed processes: it runs alone in its shard and is counted before it starts. */
+  /** It may have killed processes: it runs with few others of its shard, or alone. */
   isDangerous: boolean;
+  /** The crash that its present start may be is in `crashes`, and in the store, already. */
+  isCounted: boolean;
   isSettled: boolean;
   /** The store has a record of it: settled ahead of the cursor, or failed. */
   isAhead: boolean;
@@ -62,6 +64,7 @@ export function openWindow(start: Position): Window {
       crashes: failure?.crashes ?? 0,
       dueInMs: failure?.dueInMs ?? 0,
       isDangerous: false,
+      isCounted: false,
       isSettled,
       isAhead,
       hasFailure: failure !== undefined,

@@ -603,6 +603,36 @@ export function busContract(name: string, openLog: () => Promise<BusLog>, { isCl
         await eventually(() => seen.size === 5);
       });
 
+      it('keeps its pace with a backlog whose owners died: only what they had in hand is suspect', async () => {
+        const producer = await openNode();
+        await Promise.all(range(200).map((n) => emit(producer, 'w', n)));
+        const options = { group: 'g', maxInFlight: 20, lane: (event: PrismeEvent) => event.id };
+        for (let deaths = 0; deaths < 2; deaths++) {
+          const node = await openNode({ leaseMs: 250, tickMs: 30 });
+          let begun = 0;
+          await node.on('*', () => new Promise(() => void begun++), options);
+          await eventually(() => begun === 20);
+          await node.core.carrier.close();
+        }
+        const node = await openNode({ leaseMs: 250, tickMs: 30 });
+        const seen = new Set<number>();
+        let running = 0;
+        let most = 0;
+        await node.on(
+          '*',
+          async (event) => {
+            most = Math.max(most, ++running);
+            await pause(10);
+            running--;
+            seen.add(numberOf(event));
+          },
+          options,
+        );
+
+        await eventually(() => seen.size === 200, { timeoutMs: 20_000 });
+        expect(most).toBe(20);
+      });
+
       it('handles 20 000 events that arrived while nobody was there', async () => {
         const node = await openNode();
         const early = await node.on('*', () => {}, { group: 'g' });
