@@ -303,7 +303,7 @@ export function createExecution(options: ExecutionOptions) {
       await store.change(held, { state: 'accepted', owner: undefined, error: publicError(error) } as Partial<RunRecord>);
       await cache.removeMembers(nodeRunsKey(owner), [ref]);
     } catch (problem) {
-      // The store is away: the record still names this node, and is taken over when the node is gone or by the next look.
+      // The store is away: the record still names this node, which finds it when it looks at its own (recovery.ts), or another when this one is gone.
       services.log(`run ${request.id} could not be handed back`, problem);
     }
   }

@@ -88,6 +88,21 @@ export function createRecovery({ cache, store, execution, owner, onBeat, log, al
     }
   }
 
+  /** Refs that the last look found in this node's set and nobody working on. */
+  let leftBefore = new Set<string>();
+
+  /** Takes up what this node could not hand back, because the store was away. Seen twice: a run is named in the set before it begins. */
+  async function collectOwn(): Promise<void> {
+    const left = (await cache.members(nodeRunsKey(owner))).filter((ref) => !execution.actives.has(parseRef(ref)[1]));
+    for (const ref of left) {
+      if (isStopped || !leftBefore.has(ref)) continue;
+      const [workspaceId, id] = parseRef(ref);
+      const held = await store.find(workspaceId, id);
+      if (held?.record.owner === owner && held.record.state === 'running' && !execution.actives.has(id)) resume(ref, true);
+    }
+    leftBefore = new Set(left);
+  }
+
   /**
    * Forgets what of a dead node has another owner or none, and in the end the node. One that was only slow goes on taking runs until it notices,
    * so for a while it stays on the list, and so do runs it has announced and not yet written down.
@@ -134,6 +149,7 @@ export function createRecovery({ cache, store, execution, owner, onBeat, log, al
       await cache.addMembers(NODES_KEY, [owner]);
       every(aliveMs / 3, beat, 'the sign of life');
       every(aliveMs / 3, collect, 'the collection of lost runs');
+      every(aliveMs, collectOwn, 'the look at runs left behind');
       every(LOOK_MS, lookAtDue, 'the look at due runs');
       every(LOOK_MS, async () => execution.suspendIdle(), 'the suspension of waiting runs');
     },

@@ -205,6 +205,29 @@ export function runsSuite(title: string, openStores: () => Promise<{ stores: Sto
         await eventually(async () => expect((await a.runtime.store.find(WORKSPACE, `w-begun-${n}`))?.record.state).toBe('done'));
     });
 
+    it('a run that its node could not hand back, as the store was away, is taken up again by that node', async () => {
+      const a = await node({ left: { events: [], run: async (ask) => void (await ask(increment('left'))) } });
+      const request = {
+        id: 'left-behind',
+        workspaceId: WORKSPACE,
+        automation: 'left',
+        payload: {},
+        trigger: { type: 'endpoint' as const, value: 'left' },
+        identity: {},
+        run: { correlationId: 'left', depth: 0 },
+        acceptedAt: Date.now(),
+        isDurable: true,
+      };
+
+      // Owned by this living node, which does not work on it.
+      await a.runtime.store.create(a.runtime.execution.newRecord(request, undefined, 'running'));
+
+      await eventually(async () => expect((await a.runtime.store.find(WORKSPACE, 'left-behind'))?.record.state).toBe('done'), {
+        timeoutMs: 20_000,
+      });
+      expect((await global(a)).left).toBe(1);
+    });
+
     it('a waiting run leaves memory and is woken on the node that meets the event', async () => {
       const automations: Record<string, Automation> = {
         waiter: {
