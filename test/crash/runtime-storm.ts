@@ -237,7 +237,9 @@ export async function storm({
 }
 
 if (process.argv[1] === import.meta.filename) {
-  const report = await storm({ runs: Number(process.env.STORM_RUNS ?? 2000), timeoutMs: 900_000 });
+  // As fast as two cores manage while they start a process a second: what waits for its turn is no measure of recovery.
+  const perSecond = Number(process.env.STORM_RATE ?? 20);
+  const report = await storm({ runs: Number(process.env.STORM_RUNS ?? 2000), perSecond, timeoutMs: 900_000 });
   console.log(JSON.stringify(report, null, 2));
   process.exit(
     report.done === report.runs && report.doubled === 0 && report.counter === report.runs && report.keys === report.runs ? 0 : 1,
