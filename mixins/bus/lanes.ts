@@ -172,7 +172,8 @@ export function openLanes(options: LanesOptions): Lanes {
     }
     inFlight--;
     for (const { lane, items } of turns) {
-      if (--lane.shard.running === 0) rest(lane.shard);
+      lane.shard.running--;
+      if (lane.shard.running === 0 || lane.shard.dangerous === 0) rest(lane.shard);
       lane.state = 'idle';
       if (lane.shard.state !== 'lost') end(lane, items, delays);
       options.turned(lane.shard);
@@ -180,7 +181,7 @@ export function openLanes(options: LanesOptions): Lanes {
     if (ready.length && !isScheduled) schedule();
   }
 
-  /** Nothing of the shard runs: those that made way come first, also when what they made way for has just ended. */
+  /** Nothing of the shard runs, or nothing dangerous is left: those that made way come first, also when what they made way for has just ended. */
   function rest(shard: Shard): void {
     shard.isAlone = false;
     if (!shard.setAside.length) return;

@@ -94,6 +94,16 @@ describe('lanes', () => {
     expect(started.slice(20)).toEqual(['20', '21', '22', '23', '24']);
   });
 
+  it('go on when nothing dangerous is left, whatever still runs', async () => {
+    const { offer, end, running } = openTest();
+    for (let n = 0; n < 12; n++) offer(`${n}`, n === 0 ? 2 : 0);
+    await sleep(1);
+    expect(running).toHaveLength(10);
+
+    await end('0');
+    expect(running.map(({ key }) => key).slice(-2)).toEqual(['10', '11']);
+  });
+
   it('run nothing beside what has crashed more often', async () => {
     const { offer, end, started, running } = openTest();
     offer('a');
