@@ -114,7 +114,7 @@ const isLong = (text: string) => text.length > MAX_WORD;
 
 /**
  * The words of an event as text, for an index that cuts at everything but ASCII letters and digits and folds ASCII case: most events are plain ASCII, and
- * are cut there for a tenth of what it takes here.
+ * need not be cut here first.
  */
 export function indexedText(event: object): string {
   const texts = searchedTexts(event);
