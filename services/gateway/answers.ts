@@ -3,6 +3,7 @@ import type { ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 import type { CallMeta } from '../../mixins/auth/identity.ts';
 import type { WebhookAnswer } from '../runtime/contract.ts';
+import type { GatewayResponse } from './response.ts';
 
 const JSON_TYPE = 'application/json; charset=utf-8';
 
@@ -48,16 +49,15 @@ function sendValue(response: ServerResponse, status: number, result: unknown): v
   sendText(response, status, isText ? result : JSON.stringify(result ?? null));
 }
 
-export function sendWebhook(response: ServerResponse, { status, headers, body, encoding }: WebhookAnswer): void {
-  // What an automation sends is its own page: the policy of the platform's JSON does not fit it.
-  response.removeHeader('content-security-policy');
-  setHeaders(response, headers);
-  if (encoding === 'json' && !response.hasHeader('content-type')) response.setHeader('content-type', JSON_TYPE);
-  const content = {
-    empty: () => '',
-    base64: () => Buffer.from(String(body), 'base64'),
-    text: () => String(body),
-    json: () => JSON.stringify(body),
-  };
-  sendText(response, status, content[encoding]());
+export function sendWebhook(response: GatewayResponse, { status, headers, body, encoding }: WebhookAnswer): void {
+  const told: Record<string, string> = {};
+  for (const name in headers) if (headers[name] !== undefined) told[name] = clean(String(headers[name]));
+  if (encoding === 'json') told['content-type'] ??= JSON_TYPE;
+  response.send(status, told, contentOf(body, encoding));
+}
+
+function contentOf(body: unknown, encoding: WebhookAnswer['encoding']): string | Buffer {
+  if (encoding === 'json') return JSON.stringify(body);
+  if (encoding === 'base64') return Buffer.from(String(body), 'base64');
+  return encoding === 'text' ? String(body) : '';
 }

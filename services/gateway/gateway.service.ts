@@ -5,7 +5,7 @@
  * State   none of its own; sessions and counters live in the cache, so any gateway serves any request.
  * Calls   whatever routes/*.ts name; `runtime.cancel` when the client of a webhook leaves.
  */
-import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { IncomingMessage, Server } from 'node:http';
 import type { CallingOptions, Context, ServiceSchema } from 'moleculer';
 import ApiGateway from 'moleculer-web';
 import { identityKeysOf } from '../../mixins/auth/auth.mixin.ts';
@@ -35,12 +35,13 @@ import { readBody } from './policies/body.ts';
 import { CORRELATION_HEADER, correlationIdOf } from './policies/correlation.ts';
 import { corsPolicy } from './policies/cors.ts';
 import { checkCsrf, isForeignSubrequest } from './policies/csrf.ts';
-import { applyHeaders, forwardedHeaders, securityHeaders } from './policies/headers.ts';
+import { forwardedHeaders, securityHeaders } from './policies/headers.ts';
 import { assertClean, queryOf } from './policies/hygiene.ts';
 import { runPipeline } from './policies/pipeline.ts';
 import { createForwarder, type Forwarder } from './policies/proxy.ts';
 import { createLimiter, type Limiter } from './policies/rate-limit.ts';
 import { gatewayChecks } from './readiness.ts';
+import type { GatewayResponse } from './response.ts';
 import { compileRoutes, type Match, type Router } from './router.ts';
 import { routes } from './routes/index.ts';
 import type { Route } from './routes/route.ts';
@@ -70,8 +71,8 @@ export type Self = CoreSelf & {
   connections: Connections;
   spool: Spool;
   onHangUp?: () => void;
-  httpHandler(request: IncomingMessage, response: ServerResponse): void;
-  passConfigured(request: IncomingMessage, response: ServerResponse, path: string, ip: string | undefined): Promise<true | Narrowed>;
+  httpHandler(request: IncomingMessage, response: GatewayResponse): void;
+  passConfigured(request: IncomingMessage, response: GatewayResponse, path: string, ip: string | undefined): Promise<true | Narrowed>;
   serve(ctx: Rest): Promise<void>;
 };
 
@@ -82,15 +83,13 @@ interface Narrowed {
   /** Rate limits that were counted already. */
   counted?: Set<string>;
 }
-type Rest = Context<{ req: IncomingMessage; res: ServerResponse }, CallMeta>;
+type Rest = Context<{ req: IncomingMessage; res: GatewayResponse }, CallMeta>;
 
 /** Runs, and large files on their way to a store, may take this long to answer; an action of the platform much less. */
 const RUN_TIMEOUT_MS = 5 * MINUTE;
 const CALL_TIMEOUT_MS = MINUTE;
 /** A read whose node dies is asked again of another one, and what is done once under its key; the client notices a delay. */
 const RETRIES = 2;
-
-const correlationOf = (response: ServerResponse) => String(response.getHeader(CORRELATION_HEADER) ?? '');
 
 const isSignIn = (path: string) =>
   path.startsWith('/oidc/') || path.startsWith('/v2/login') || path === '/.well-known/openid-configuration';
@@ -116,17 +115,16 @@ async function paramsOf(
   const { value: body, raw } = await readBody(request, route, { requestMaxBytes, uploadMaxBytes }, spooled);
   self.policies.validator.check(route, { params, query, body });
   const origin = route.origin ? originOf(self, request) : undefined;
-  const built: JsonObject = { ...params, query, body, ...(origin ? { origin } : {}) };
+  const built: JsonObject = { ...params, query, body };
+  if (origin) built.origin = origin;
   const key = request.headers['idempotency-key'];
   if (!route.raw) return route.isRepeatable && typeof key === 'string' ? { ...built, idempotencyKey: key } : built;
-  return {
-    ...built,
-    method: request.method,
-    headers: forwardedHeaders(request.headers, { authorization: self.core.tokens.isOurs(request.headers.authorization) }),
-    ...(identity.ip ? { ip: identity.ip } : {}),
-    ...(raw ? { rawBody: raw.toString('base64') } : {}),
-    ...(typeof key === 'string' ? { idempotencyKey: key } : {}),
-  };
+  built.method = request.method;
+  built.headers = forwardedHeaders(request.headers, { authorization: self.core.tokens.isOurs(request.headers.authorization) });
+  if (identity.ip) built.ip = identity.ip;
+  if (raw) built.rawBody = raw.toString('base64');
+  if (typeof key === 'string') built.idempotencyKey = key;
+  return built;
 }
 
 /** How the action of a route is called: here when this node offers it, otherwise on any node that does. */
@@ -137,16 +135,15 @@ function callOptions(
 ): CallingOptions {
   const isRead = !raw && (method === 'GET' || method === 'HEAD');
   const mayRepeat = isRead || (isRepeatable && headers['idempotency-key'] !== undefined);
-  return {
-    timeout: raw || multipart === 'spooled' ? RUN_TIMEOUT_MS : CALL_TIMEOUT_MS,
-    ...(mayRepeat ? { retries: RETRIES } : {}),
-    ...localFirst(broker, action),
-  };
+  const options = localFirst(broker, action);
+  options.timeout = raw || multipart === 'spooled' ? RUN_TIMEOUT_MS : CALL_TIMEOUT_MS;
+  if (mayRepeat) options.retries = RETRIES;
+  return options;
 }
 
 /** Nobody waits for the answer any more: the run is told, and ends at its next effect. */
-function cancelWhenGone(self: Self, response: ServerResponse, match: Match, correlationId: string): { callId?: string } {
-  if (match.route.action !== 'runtime.webhook' && match.route.action !== 'runtime.test') return {};
+function cancelWhenGone(self: Self, response: GatewayResponse, match: Match, correlationId: string): string | undefined {
+  if (match.route.action !== 'runtime.webhook' && match.route.action !== 'runtime.test') return undefined;
   const callId = hexId();
   response.once('close', () => {
     if (response.writableFinished) return;
@@ -158,7 +155,7 @@ function cancelWhenGone(self: Self, response: ServerResponse, match: Match, corr
       )
       .catch((error) => self.logger.debug(`A run of a client that left was not cancelled: ${error.message}`));
   });
-  return { callId };
+  return callId;
 }
 
 const gateway: ServiceSchema<object, any> = {
@@ -169,7 +166,8 @@ const gateway: ServiceSchema<object, any> = {
     // The server is made in `started`, when keys and sessions are open.
     server: false,
     routes: [],
-    rootCallOptions: { timeout: 0 },
+    // The server itself waits for its connections when it stops.
+    rootCallOptions: { timeout: 0, tracking: false },
   },
 
   dependencies: ['identity'],
@@ -198,6 +196,8 @@ const gateway: ServiceSchema<object, any> = {
       visibility: 'private',
       identity: 'any',
       timeout: 0,
+      // The call it makes is repeated, where that does no harm; never the request.
+      retryPolicy: { enabled: false },
       async handler(this: Self, ctx: Rest) {
         await this.serve(ctx);
         return true;
@@ -213,7 +213,7 @@ const gateway: ServiceSchema<object, any> = {
     async passConfigured(
       this: Self,
       request: IncomingMessage,
-      response: ServerResponse,
+      response: GatewayResponse,
       path: string,
       ip: string | undefined,
     ): Promise<true | Narrowed> {
@@ -221,12 +221,12 @@ const gateway: ServiceSchema<object, any> = {
       const current = configuration.current();
       const found = current.find(request.method as string, path, String(request.headers.host ?? ''));
       if (!found) return {};
-      const correlationId = correlationOf(response);
+      const { correlationId } = response;
       const outcome = await runPipeline(this, current, limiter, { request, response, ip, correlationId, found });
       const { proxy, counted, ...more } = outcome;
       if (!proxy) return { counted };
       if ('moleculer' in proxy.target) return { counted, service: proxy.target.moleculer };
-      if (more.identity.sessionId) response.setHeader('x-prismeai-session-id', more.identity.sessionId);
+      if (more.identity.sessionId) response.tell('x-prismeai-session-id', more.identity.sessionId);
       const maxBytes = this.core.config.uploadMaxBytes;
       await forwarder.forward(request, response, { ...more, policy: proxy.policy, target: proxy.target, correlationId, maxBytes });
       return true;
@@ -239,8 +239,7 @@ const gateway: ServiceSchema<object, any> = {
       let match: Match | { allow: string[] } | null = null;
       let spooled: SpoolSession | undefined;
       try {
-        response.setHeader(CORRELATION_HEADER, correlationIdOf(request.headers[CORRELATION_HEADER], config.overwriteCorrelationId));
-        applyHeaders(response, headers);
+        response.begin(correlationIdOf(request.headers[CORRELATION_HEADER], config.overwriteCorrelationId), headers);
         if (cors.apply(request, response)) return;
         assertClean(request);
         const url = request.url as string;
@@ -268,7 +267,7 @@ const gateway: ServiceSchema<object, any> = {
           isFields: route.action.startsWith('events.'),
           isForeign: route.raw === true,
         });
-        const credentials = credentialsOf(request, ip, correlationOf(response));
+        const credentials = credentialsOf(request, ip, response.correlationId);
         // A GET that runs an automation is no mere look: the cookie must not speak for somebody who only looked at a foreign page.
         if (route.action === 'runtime.webhook' && isForeignSubrequest(request.headers, cors.isAllowed)) delete credentials.cookieToken;
         let known = await authenticate(this, route, request.method as string, credentials);
@@ -279,21 +278,25 @@ const gateway: ServiceSchema<object, any> = {
           known = await authenticate(this, route, request.method as string, credentials);
         }
         // A run that calls back goes on under the id of what started it.
-        if (known?.claims.correlationId) response.setHeader(CORRELATION_HEADER, known.claims.correlationId);
-        if (known?.claims.sessionId) response.setHeader('x-prismeai-session-id', known.claims.sessionId);
+        if (known?.claims.correlationId) response.correlationId = known.claims.correlationId;
+        if (known?.claims.sessionId) response.tell('x-prismeai-session-id', known.claims.sessionId);
         checkCsrf(request.method as string, known?.claims.via, known?.csrf, request.headers['x-prismeai-csrf-token']);
         const limits = narrowed.counted ? route.limits?.filter(({ name }) => !narrowed.counted?.has(name)) : route.limits;
         if (limits && known?.claims.kind !== 'delegated')
           await limiter.check(limits, { userId: known?.userId, ip, workspaceId: params.workspaceId }, response);
 
-        const correlationId = correlationOf(response);
+        const { correlationId } = response;
         const identity = identityOf(this, known, credentials, correlationId);
         if (route.multipart === 'spooled') spooled = this.spool.session();
         const built = await paramsOf(this, request, match, query, identity, spooled);
         const ifMatch = request.headers['if-match'];
-        const call = cancelWhenGone(this, response, match, correlationId);
-        const meta: CallMeta = { identity, correlationId, ...call, ...(ifMatch ? { ifMatch } : {}) };
-        const result = await ctx.call(route.action, built, { meta: meta as object, ...callOptions(this, request, route) });
+        const meta: CallMeta = { identity, correlationId };
+        const callId = cancelWhenGone(this, response, match, correlationId);
+        if (callId) meta.callId = callId;
+        if (ifMatch) meta.ifMatch = ifMatch;
+        const options = callOptions(this, request, route);
+        options.meta = meta as object;
+        const result = await ctx.call(route.action, built, options);
         if (response.destroyed) return;
         if (route.action === 'runtime.webhook' && isWebhookAnswer(result)) sendWebhook(response, result);
         else sendResult(response, result, ctx.meta);
@@ -306,7 +309,7 @@ const gateway: ServiceSchema<object, any> = {
         const action = match && 'route' in match ? match.route.action : undefined;
         const { isUnknown, status } = sendError(response, error, action);
         if (isUnknown || status >= 500)
-          this.logger.error(`${request.method} ${action ?? 'unrouted'} ${status} ${correlationOf(response)}`, error);
+          this.logger.error(`${request.method} ${action ?? 'unrouted'} ${status} ${response.correlationId}`, error);
       } finally {
         await spooled?.end();
       }

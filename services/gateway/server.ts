@@ -1,18 +1,25 @@
 /** server — the HTTP server of the gateway: its limits in time and size, and its answer to what is not a request. */
-import { createServer, type RequestListener, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { MINUTE, SECOND } from '../../mixins/shared/clock.ts';
 import { fault } from '../../mixins/shared/errors.ts';
 import type { Connections } from './connections.ts';
 import { CORRELATION_HEADER, correlationIdOf } from './policies/correlation.ts';
+import { GatewayResponse } from './response.ts';
 
 /** Above the idle time-out of common balancers, so that they never reuse a connection this side has just closed. */
 const KEEP_ALIVE_MS = 70 * SECOND;
 const DRAIN_MS = 10 * SECOND;
 
-export function makeServer(listener: RequestListener): Server {
+export function makeServer(listener: RequestListener<typeof IncomingMessage, typeof GatewayResponse>): Server {
   const server = createServer(
-    { maxHeaderSize: 32_768, requestTimeout: 5 * MINUTE, headersTimeout: 30 * SECOND, keepAliveTimeout: KEEP_ALIVE_MS },
+    {
+      maxHeaderSize: 32_768,
+      requestTimeout: 5 * MINUTE,
+      headersTimeout: 30 * SECOND,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      ServerResponse: GatewayResponse,
+    },
     listener,
   );
   server.on('clientError', refuseUnreadable);

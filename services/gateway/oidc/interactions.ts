@@ -12,7 +12,6 @@ import { publicError } from '../http-errors.ts';
 import type { Self } from '../identity/core.mixin.ts';
 import { localFirst } from '../local-first.ts';
 import { readBytes } from '../policies/body.ts';
-import { CORRELATION_HEADER } from '../policies/correlation.ts';
 import type { External } from './external.ts';
 import type { Visit } from './mount.ts';
 import { pagePolicy, signInPage } from './pages.ts';
@@ -90,7 +89,7 @@ export function createInteractions(self: Self, provider: () => Promise<Provider>
     const { login: name, password, totp, remember, page } = await form(request);
     const current = await provider();
     await interactionOf(current, request, response, uid);
-    const correlationId = String(response.getHeader(CORRELATION_HEADER));
+    const correlationId = response.correlationId;
     const identity = identityKeysOf(self.broker).sign({ kind: 'none', correlationId, ...(ip ? { ip } : {}) });
     try {
       const { userId, amr } = await self.broker.call<{ userId: string; amr: string[] }, object>(

@@ -14,7 +14,7 @@ import { secretToken } from '../../../mixins/shared/ids.ts';
 import type { Self } from '../identity/core.mixin.ts';
 import { GATEWAY_SECRETS, type GatewaySecretRow, USERS, type UserRow } from '../identity/rows.ts';
 import { announce, cookieText } from '../identity/signing-in.ts';
-import { CORRELATION_HEADER } from '../policies/correlation.ts';
+import type { GatewayResponse } from '../response.ts';
 import { cookieOf } from '../sockets/handshake.ts';
 import { type WorkspaceOfClient, workspaceClients } from './clients.ts';
 import { type External, openExternal } from './external.ts';
@@ -24,7 +24,7 @@ import { createProvider } from './provider.ts';
 
 export interface Visit {
   request: IncomingMessage;
-  response: ServerResponse;
+  response: GatewayResponse;
   /** Without query. */
   path: string;
   ip: string | undefined;
@@ -136,7 +136,7 @@ export async function openOidc(self: Self): Promise<Oidc> {
           return user?.status === 'validated' ? { id, claims: claimsOf(user) } : null;
         },
         renderError(ctx, out) {
-          const correlationId = String(ctx.res.getHeader(CORRELATION_HEADER) ?? '');
+          const correlationId = (ctx.res as GatewayResponse).correlationId;
           const message = String(out.error_description ?? out.error);
           if (ctx.method === 'GET' && ctx.accepts('html', 'json') === 'html') {
             ctx.type = 'html';

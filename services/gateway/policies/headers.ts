@@ -1,5 +1,5 @@
 /** headers — security headers of every answer, and the headers of a request that are believed or handed on. */
-import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
+import type { IncomingHttpHeaders } from 'node:http';
 import type { Config } from '../../../mixins/shared/config.ts';
 import { isOrganisationKey } from '../organisations/credentials.ts';
 
@@ -20,17 +20,14 @@ export function securityHeaders(config: Config): Record<string, string> {
   };
 }
 
-export function applyHeaders(response: ServerResponse, headers: Record<string, string>): void {
-  for (const name in headers) response.setHeader(name, headers[name] as string);
-}
-
 /**
  * What an action that asks for raw headers may see: nothing of the platform's own names, and no credential this gateway has accepted
  * (an automation must not learn the token of its caller). A bearer value of somebody else still passes.
  */
 export function forwardedHeaders(headers: IncomingHttpHeaders, accepted: { authorization: boolean }): Record<string, string> {
   const visible: Record<string, string> = {};
-  for (const [name, value] of Object.entries(headers)) {
+  for (const name in headers) {
+    const value = headers[name];
     if (value === undefined) continue;
     if (name.startsWith(OWN_PREFIX) && !FROM_OUTSIDE.has(name)) continue;
     // A key of a workspace is its own; one of an organisation is good elsewhere too.

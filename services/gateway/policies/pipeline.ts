@@ -2,13 +2,14 @@
  * pipeline — the policies an installation has written in its configuration file, in their order. A pipeline ends in an answer (`proxy` to an address), or
  * leaves the request to the routes of the platform, whose own policies hold in any case: a file can only make the door narrower.
  */
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import type { Identity } from '../../../mixins/auth/identity.ts';
 import { fault } from '../../../mixins/shared/errors.ts';
 import type { Compiled, Found } from '../configuration/compile.ts';
 import type { ProxyPolicy, Target } from '../configuration/read.ts';
 import type { Self } from '../identity/core.mixin.ts';
 import type { Known } from '../identity/resolver.ts';
+import type { GatewayResponse } from '../response.ts';
 import { authenticate, credentialsOf, identityOf } from './authentication.ts';
 import { CSRF_HEADER, checkCsrf } from './csrf.ts';
 import type { Limiter } from './rate-limit.ts';
@@ -16,7 +17,7 @@ import type { Limiter } from './rate-limit.ts';
 export interface PipelineRequest {
   request: IncomingMessage;
   /** Absent for an upgrade, which has no answer of its own. */
-  response?: ServerResponse;
+  response?: GatewayResponse;
   ip: string | undefined;
   correlationId: string;
   found: Found;

@@ -4,7 +4,7 @@
  * What the target learns of the caller is what this gateway found out; no credential that was accepted here, and none of the platform's own headers
  * a client may have invented. Redirects are the client's to follow. @see https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1
  */
-import { request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http';
+import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import type { Duplex } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -13,6 +13,7 @@ import type { Identity } from '../../../mixins/auth/identity.ts';
 import { fault } from '../../../mixins/shared/errors.ts';
 import { undici } from '../../../mixins/shared/packages.ts';
 import type { ProxyPolicy, Target } from '../configuration/read.ts';
+import type { GatewayResponse } from '../response.ts';
 import { forwardedHeaders } from './headers.ts';
 
 const HOP_BY_HOP = new Set([
@@ -105,7 +106,7 @@ function translated(error: unknown, timeout: number): unknown {
 }
 
 export interface Forwarder {
-  forward(request: IncomingMessage, response: ServerResponse, forwarded: Forwarded): Promise<void>;
+  forward(request: IncomingMessage, response: GatewayResponse, forwarded: Forwarded): Promise<void>;
   /** Joins the two ends of an upgraded connection. */
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer, forwarded: Forwarded): void;
   close(): Promise<void>;
@@ -140,7 +141,7 @@ export function createForwarder(): Forwarder {
         if (response.destroyed) return;
         throw translated(error, policy.timeout);
       }
-      response.removeHeader('content-security-policy');
+      response.isForeign = true;
       for (const [name, value] of Object.entries(answer.headers))
         if (value !== undefined && !HOP_BY_HOP.has(name) && !OURS.has(name)) response.setHeader(name, value);
       response.writeHead(answer.statusCode);

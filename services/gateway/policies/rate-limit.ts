@@ -2,10 +2,10 @@
  * rate-limit — fixed windows counted in the cache, so all gateways share them. Headers tell the client where he stands, refused or not.
  * When the cache does not answer, data routes go on and sign-in routes do not.
  */
-import type { ServerResponse } from 'node:http';
 import { SECOND } from '../../../mixins/shared/clock.ts';
 import { fault } from '../../../mixins/shared/errors.ts';
 import type { CacheDriver } from '../../../mixins/storage/cache/contract.ts';
+import type { GatewayResponse } from '../response.ts';
 import type { RateLimit } from '../routes/route.ts';
 
 export interface Bucket {
@@ -16,7 +16,7 @@ export interface Bucket {
 
 export interface Limiter {
   /** @throws TooManyRequests with details { retryAfter } (seconds) */
-  check(limits: readonly RateLimit[], bucket: Bucket, response?: ServerResponse): Promise<void>;
+  check(limits: readonly RateLimit[], bucket: Bucket, response?: Pick<GatewayResponse, 'headersSent' | 'tell'>): Promise<void>;
 }
 
 const keyOf = ({ key }: RateLimit, { userId, ip, workspaceId }: Bucket): string | undefined => {
@@ -57,12 +57,12 @@ export function createLimiter({
         }
         const retryAfter = Math.max(1, Math.ceil(counted.expiresInMs / SECOND));
         if (response && !response.headersSent) {
-          response.setHeader('x-ratelimit-limit', limit.limit);
-          response.setHeader('x-ratelimit-remaining', Math.max(0, limit.limit - counted.count));
-          response.setHeader('x-ratelimit-reset', Math.ceil((Date.now() + counted.expiresInMs) / SECOND));
+          response.tell('x-ratelimit-limit', String(limit.limit));
+          response.tell('x-ratelimit-remaining', String(Math.max(0, limit.limit - counted.count)));
+          response.tell('x-ratelimit-reset', String(Math.ceil((Date.now() + counted.expiresInMs) / SECOND)));
         }
         if (counted.count <= limit.limit) continue;
-        response?.setHeader('retry-after', retryAfter);
+        response?.tell('retry-after', String(retryAfter));
         throw fault('TooManyRequests', { data: { retryAfter } });
       }
     },
