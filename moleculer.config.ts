@@ -34,8 +34,8 @@ export function brokerOptions(config: Config): BrokerOptions {
     tracking: { enabled: true, shutdownTimeout: 10 * SECOND },
     // Work spreads over every instance; with the default a node would keep all of it for itself.
     registry: { strategy: SteadyNodes as unknown as string, preferLocal: !isCluster },
-    // Nothing is repeated unless the caller says so (`retries`): only it knows that doing a thing twice does no harm.
-    retryPolicy: { enabled: true, retries: 0, delay: 100, maxDelay: SECOND, factor: 2, check: isLostNode },
+    // Nothing is repeated unless the caller says so (`retries`): only it knows that doing a thing twice does no harm. Without other nodes none can be lost.
+    retryPolicy: { enabled: isCluster, retries: 0, delay: 100, maxDelay: SECOND, factor: 2, check: isLostNode },
     circuitBreaker: {
       enabled: isCluster,
       threshold: 0.5,
@@ -49,7 +49,14 @@ export function brokerOptions(config: Config): BrokerOptions {
     validator: true,
     metrics: { enabled: false },
     tracing: { enabled: false },
-    middlewares: [causesMiddleware(), identityMiddleware(), ...(isCluster ? [watchNodesMiddleware(), pacedMiddleware()] : [])],
+    // Moleculer's own, in its order, without those that nothing here asks for: each one makes promises of its own for every call.
+    internalMiddlewares: false,
+    middlewares: [
+      causesMiddleware(),
+      identityMiddleware(),
+      ...(isCluster ? [watchNodesMiddleware(), pacedMiddleware()] : []),
+      ...['ActionHook', 'Validator', 'ContextTracker', 'CircuitBreaker', 'Timeout', 'Retry', 'ErrorHandler'],
+    ] as BrokerOptions['middlewares'],
     replOptions: { delimiter: 'prisme $', customCommands: consoleCommands() } as unknown as NonNullable<BrokerOptions['replOptions']>,
     created(broker) {
       useConfig(broker, config);

@@ -17,16 +17,15 @@ export function causesMiddleware(): Middleware {
     },
 
     localAction(next: (ctx: Context) => Promise<unknown>, action: ActionSchema & { name: string }) {
-      return async function explained(this: unknown, ctx: Context) {
-        try {
-          return await next.call(this, ctx);
-        } catch (error) {
-          if (isFault(error) && Number(error.code) >= 500 && error.cause !== undefined && !told.has(error)) {
-            told.add(error);
-            logger.warn(`${action.name}: ${error.type}: ${error.message}`, error.cause);
-          }
-          throw error;
+      const tell = (error: unknown): never => {
+        if (isFault(error) && Number(error.code) >= 500 && error.cause !== undefined && !told.has(error)) {
+          told.add(error);
+          logger.warn(`${action.name}: ${error.type}: ${error.message}`, error.cause);
         }
+        throw error;
+      };
+      return function explained(this: unknown, ctx: Context) {
+        return next.call(this, ctx).catch(tell);
       };
     },
   } as unknown as Middleware;
