@@ -46,30 +46,17 @@ export function makeEvent(
   if (options.id !== undefined && (typeof options.id !== 'string' || !options.id || options.id.length > MAX_ID_LENGTH))
     throw fault('InvalidEventError', { message: 'The id of an event is a text of at most 200 characters.', data: { event: type } });
   let content = contentOf(type, payload);
-  const { http: _http, ...given } = { ...inherited, ...options.source } as EventSource;
-  const topic = options.topic ?? given.serviceTopic ?? type;
-  for (const name of [options.id, topic, given.workspaceId])
-    if (name !== undefined && LINE_BREAK.test(name))
-      throw fault('InvalidEventError', { message: 'The id, topic and workspace of an event have no line breaks.', data: { event: type } });
+  const source = sourceOf(maker, inherited, type, options);
+  const topic = source.serviceTopic as string;
+  if (isBroken(options.id) || isBroken(topic) || isBroken(source.workspaceId))
+    throw fault('InvalidEventError', { message: 'The id, topic and workspace of an event have no line breaks.', data: { event: type } });
   if (topic !== EMIT_TOPIC) assertNativePayload(type, content);
   if (options.redact) content = redactSecrets(content, options.redact);
 
-  const source: EventSource = {
-    ...given,
-    correlationId: given.correlationId || newCorrelationId(),
-    ip: publicIp(given.ip),
-    serviceTopic: topic,
-    host: maker.host,
-  };
-  if (source.ip === undefined) delete source.ip;
-  const event = {
-    type,
-    source,
-    payload: content,
-    ...(options.target && { target: options.target }),
-    ...(options.options && { options: options.options }),
-    createdAt: new Date(options.at ?? Date.now()).toISOString(),
-  } as PrismeEvent;
+  const event = { type, source, payload: content } as PrismeEvent;
+  if (options.target) event.target = options.target;
+  if (options.options) event.options = options.options;
+  event.createdAt = new Date(options.at ?? Date.now()).toISOString();
   const maxBytes = Math.min(options.maxBytes ?? maker.maxBytes, maker.maxBytes);
   const text = sized(event, maxBytes, options.shrink ?? []);
   const size = Buffer.byteLength(text);
@@ -77,6 +64,27 @@ export function makeEvent(
   event.size = size;
   const isShared = options.isFinal === true && isPlainJson(event.payload) && isPlainJson(source);
   return { event, body: `{"id":${JSON.stringify(event.id)},"size":${size},${text.slice(1)}`, topic, isShared };
+}
+
+const isBroken = (name: string | undefined): boolean => name !== undefined && LINE_BREAK.test(name);
+
+/** What the options say wins. Nothing is taken out again of what is common: an object that loses fields is slow for whoever reads it. */
+function sourceOf(maker: EventMaker, inherited: Partial<EventSource>, type: string, options: SendOptions): EventSource {
+  const source = (isEmpty(inherited) ? { ...options.source } : { ...inherited, ...options.source }) as EventSource;
+  source.correlationId ||= newCorrelationId();
+  source.serviceTopic = options.topic ?? source.serviceTopic ?? type;
+  source.host = maker.host;
+  if (source.http !== undefined) delete source.http;
+  const { ip } = source;
+  if (ip === undefined) return source;
+  source.ip = publicIp(ip) as string;
+  if (source.ip === undefined) delete source.ip;
+  return source;
+}
+
+function isEmpty(object: object): boolean {
+  for (const _ in object) return false;
+  return true;
 }
 
 /** An Error becomes what a client may see of it; anything else must be a plain object. */

@@ -22,7 +22,8 @@ export function isPlainJson(value: unknown, depth = 0): boolean {
   if (typeof value !== 'object' || depth > MAX_PLAIN_DEPTH) return false;
   if (Array.isArray(value)) return value.every((item) => isPlainJson(item, depth + 1));
   if (!isPlainObject(value)) return false;
-  for (const key of Object.keys(value)) if (isHostileName(key) || !isPlainJson(value[key], depth + 1)) return false;
+  // Of a plain object these are its own fields: nothing may be added to the prototype of objects.
+  for (const key in value) if (HOSTILE.has(key) || !isPlainJson(value[key], depth + 1)) return false;
   return true;
 }
 
