@@ -69,7 +69,7 @@ export interface ActOptions {
   request: RunRequest;
   loaded: LoadedWorkspace;
   redactor: Redactor;
-  http?: HttpAnswer;
+  http?: HttpAnswer | undefined;
   control: AbortController;
 }
 

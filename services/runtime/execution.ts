@@ -182,8 +182,8 @@ export function createExecution(options: ExecutionOptions) {
       seed: () => journal?.head.seed ?? randomBytes(16).toString('hex'),
       startedAt: journal?.head.startedAt ?? Date.now(),
       onBroken: breakOff,
-      ...(journal ? { journal } : {}),
-      ...(http ? { http } : {}),
+      journal,
+      http,
     });
     active.world = world;
     let left: RunEnd | undefined;
@@ -259,14 +259,11 @@ export function createExecution(options: ExecutionOptions) {
   }
 
   async function run(request: RunRequest, runOptions: RunOptions = {}): Promise<RunEnd> {
-    const active: ActiveRun = {
-      request,
-      control: new AbortController(),
-      startedAt: Date.now(),
-      ...(runOptions.held ? { held: runOptions.held } : {}),
-      ...(runOptions.callId ? { callId: runOptions.callId } : {}),
-      ...(runOptions.onOwned ? { onOwned: runOptions.onOwned } : {}),
-    };
+    const { held, callId, onOwned } = runOptions;
+    const active: ActiveRun = { request, control: new AbortController(), startedAt: Date.now() };
+    if (held) active.held = held;
+    if (callId) active.callId = callId;
+    if (onOwned) active.onOwned = onOwned;
     if (actives.has(request.id)) return { state: 'elsewhere' };
     actives.set(request.id, active);
     runOptions.http?.onClosed(() => active.control.abort());

@@ -165,10 +165,10 @@ const HIDDEN = new Set(['cookie', 'host']);
 /** Request headers as automations see them. */
 export function visibleHeaders(headers: Record<string, string>): Record<string, string> {
   const visible: Record<string, string> = {};
-  for (const [name, value] of Object.entries(headers)) {
+  for (const name in headers) {
     const key = name.toLowerCase();
     if (HIDDEN.has(key) || (key.startsWith('x-') && key !== 'x-prismeai-workspace-id')) continue;
-    visible[key] = value;
+    visible[key] = headers[name] as string;
   }
   return visible;
 }

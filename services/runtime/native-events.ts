@@ -31,21 +31,21 @@ export function ulidTime(id: string | undefined, fallback: number): number {
 /** Source of everything a run causes at `frame`. `withUser`: native events tell who, custom events never do. */
 export function sourceOf(request: RunRequest, frame: Frame, { withUser }: { withUser: boolean }): EventSource {
   const { run } = request;
-  const { identity } = frame;
-  const instanceDepth = frame.instance ? frame.instance.split('.').length : 0;
-  return {
-    workspaceId: request.workspaceId,
-    correlationId: run.correlationId,
-    ...(withUser && identity.userId ? { userId: identity.userId } : {}),
-    ...(identity.sessionId ? { sessionId: identity.sessionId } : {}),
-    ...(run.socketId ? { socketId: String(run.socketId) } : {}),
-    ...(run.sourceWorkspaceId ? { sourceWorkspaceId: String(run.sourceWorkspaceId) } : {}),
-    ...(frame.appSlug ? { appSlug: frame.appSlug } : {}),
-    ...(frame.instance ? { appInstanceFullSlug: frame.instance, appInstanceDepth: instanceDepth } : {}),
-    automationSlug: frame.automationSlug,
-    automationDepth: frame.depth,
-    ...(isPosed(request, frame) ? { isPosed: true as const } : {}),
-  };
+  const { identity, instance } = frame;
+  const source: EventSource = { workspaceId: request.workspaceId, correlationId: run.correlationId };
+  if (withUser && identity.userId) source.userId = identity.userId;
+  if (identity.sessionId) source.sessionId = identity.sessionId;
+  if (run.socketId) source.socketId = String(run.socketId);
+  if (run.sourceWorkspaceId) source.sourceWorkspaceId = String(run.sourceWorkspaceId);
+  if (frame.appSlug) source.appSlug = frame.appSlug;
+  if (instance) {
+    source.appInstanceFullSlug = instance;
+    source.appInstanceDepth = instance.split('.').length;
+  }
+  source.automationSlug = frame.automationSlug;
+  source.automationDepth = frame.depth;
+  if (isPosed(request, frame)) source.isPosed = true;
+  return source;
 }
 
 export interface NativeEvents {
@@ -77,25 +77,21 @@ export function createNativeEvents(bus: EventBus, config: Config): NativeEvents 
   return {
     triggered(request) {
       const { workspaceId, automation, trigger, run } = request;
-      const payload = {
-        workspaceId,
-        ...(run.sourceWorkspaceId ? { sourceWorkspaceId: run.sourceWorkspaceId } : {}),
-        ...(run.authenticatedWorkspaceId ? { authenticatedWorkspaceId: run.authenticatedWorkspaceId } : {}),
-        automation,
-        trigger: triggerPayload(trigger, automation),
-        startedAt: new Date(request.acceptedAt).toISOString(),
-      };
+      const payload: JsonObject = { workspaceId };
+      if (run.sourceWorkspaceId) payload.sourceWorkspaceId = run.sourceWorkspaceId;
+      if (run.authenticatedWorkspaceId) payload.authenticatedWorkspaceId = run.authenticatedWorkspaceId;
+      payload.automation = automation;
+      payload.trigger = triggerPayload(trigger, automation);
+      payload.startedAt = new Date(request.acceptedAt).toISOString();
       const { userId, sessionId } = request.identity;
+      const source: EventSource = { workspaceId, correlationId: run.correlationId };
+      if (userId) source.userId = userId;
+      if (sessionId) source.sessionId = sessionId;
+      if (run.socketId) source.socketId = String(run.socketId);
+      if (run.ip) source.ip = String(run.ip);
       return bus.send('runtime.interactions.triggered', payload, {
         id: idOf(request, 'triggered'),
-        source: {
-          workspaceId,
-          correlationId: run.correlationId,
-          ...(userId ? { userId } : {}),
-          ...(sessionId ? { sessionId } : {}),
-          ...(run.socketId ? { socketId: String(run.socketId) } : {}),
-          ...(run.ip ? { ip: String(run.ip) } : {}),
-        },
+        source,
         topic: 'runtime.interactions.triggered',
         isFinal: true,
       });
@@ -103,22 +99,25 @@ export function createNativeEvents(bus: EventBus, config: Config): NativeEvents 
     executed(request, frame, model, report, key, redactor) {
       const automation = model?.workspace.automations.get(report.slug);
       const hidden = automation?.redactPaths ?? { payload: [], output: [] };
-      const { throttledMs, trigger, payload, output, ...rest } = report;
-      const body = {
-        ...rest,
-        ...(rest.error ? { error: cleanedError(rest.error, redactor) } : {}),
-        payload: redactor.clean(without(reportedPayload(payload), hidden.payload)),
-        ...(output === undefined ? {} : { output: redactor.clean(without(output, hidden.output)) }),
-        trigger: { type: trigger.type, value: trigger.value, ...(trigger.id ? { id: trigger.id } : {}) },
-        ...(throttledMs > 0 ? { throttled: throttledMs } : {}),
+      const { error, output } = report;
+      const body: JsonObject = {
+        slug: report.slug,
+        startedAt: report.startedAt,
+        duration: report.duration,
+        break: report.break,
+        payload: redactor.clean(without(reportedPayload(report.payload), hidden.payload)),
+        trigger: triggerOf(report.trigger),
       };
-      return bus.send('runtime.automations.executed', body as JsonObject, {
+      if (error) body.error = cleanedError(error, redactor);
+      if (output !== undefined) body.output = redactor.clean(without(output, hidden.output));
+      if (report.throttledMs > 0) body.throttled = report.throttledMs;
+      return bus.send('runtime.automations.executed', body, {
         id: idOf(request, `executed/${key}`),
         source: sourceOf(request, frame, { withUser: true }),
         topic: 'runtime.automations.executed',
         // With the automation that began the run all is over, unless it was cut short: branches beside it may still be at work. One that was called has given
         // its output to variables of its caller.
-        isFinal: frame.depth === request.run.depth + 1 && !rest.error && !rest.break,
+        isFinal: frame.depth === request.run.depth + 1 && !error && !report.break,
         maxBytes: config.executedEventMaxBytes,
         shrink: ['payload', 'output', 'error'],
       });
@@ -154,26 +153,25 @@ const cleanedError = <E extends { message: string; details?: unknown }>(error: E
   ...(error.details === undefined ? {} : { details: redactor.clean(error.details) }),
 });
 
+const triggerOf = ({ type, value, id }: TriggerInfo): JsonObject => (id ? { type, value, id } : { type, value });
+
 function triggerPayload(trigger: TriggerInfo, automation: string): JsonObject {
   const dot = automation.lastIndexOf('.');
-  return {
-    type: trigger.type,
-    value: trigger.value,
-    ...(trigger.id ? { id: trigger.id } : {}),
-    ...(dot > 0 ? { appInstanceSlug: automation.slice(0, dot) } : {}),
-  };
+  const told = triggerOf(trigger);
+  if (dot > 0) told.appInstanceSlug = automation.slice(0, dot);
+  return told;
 }
 
 /** What a webhook was called with, without what belongs to its caller or to the wire. */
 function reportedPayload(payload: unknown): unknown {
   if (!isPlainObject(payload)) return payload;
-  const { $http: _http, ...rest } = payload;
-  if (isPlainObject(rest.headers)) {
-    const { authorization: _authorization, ...headers } = rest.headers;
-    rest.headers = headers;
+  const told: JsonObject = {};
+  for (const name in payload) if (name !== '$http' && name !== 'rawBody') told[name] = payload[name];
+  if (isPlainObject(told.headers) && Object.hasOwn(told.headers, 'authorization')) {
+    const { authorization: _authorization, ...headers } = told.headers;
+    told.headers = headers;
   }
-  if ('rawBody' in rest) delete rest.rawBody;
-  return rest;
+  return told;
 }
 
 /** A copy without the fields at dotted `paths`. */

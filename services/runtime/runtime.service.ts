@@ -30,7 +30,7 @@ import { openRuntime, type Runtime } from './open.ts';
 import { runtimeChecks } from './readiness.ts';
 import { type RunRequest, type RunSummary, summaryOf } from './runs.ts';
 import { runIdentity, testRequest, webhookRequest } from './starts.ts';
-import { automationAt, endpointMatches, eventMatches, triggerRows } from './triggers.ts';
+import { automationAt, endpointMatches, eventMatches, type Match, triggerRows } from './triggers.ts';
 import { accept, answer, answerOnce, callOf, prefersAsync } from './webhook-calls.ts';
 
 interface RuntimeMethods {
@@ -62,7 +62,8 @@ const runtime: ServiceSchema<object, any> = {
         const identity = this.identityOf(ctx);
         const id = await models.idOf(ctx.params.workspaceId);
         const { root } = await models.get(id);
-        const [first, ...others] = endpointMatches(root, ctx.params.endpoint.replace(/^\/+|\/+$/g, ''));
+        const matches = endpointMatches(root, ctx.params.endpoint.replace(/^\/+|\/+$/g, ''));
+        const first = matches[0];
         if (!first)
           throw fault('ObjectNotFoundError', {
             message: `Did not find any matching trigger for endpoint ${ctx.params.endpoint}`,
@@ -75,11 +76,12 @@ const runtime: ServiceSchema<object, any> = {
         const as = runIdentity(identity, role);
         const isNested = identity.kind === 'delegated';
         const idempotencyKey = ctx.params.idempotencyKey ?? ctx.params.headers?.['idempotency-key'];
-        const params = { ...ctx.params, ...(idempotencyKey ? { idempotencyKey } : {}) };
-        for (const match of others) {
+        const params = idempotencyKey ? { ...ctx.params, idempotencyKey } : ctx.params;
+        for (let at = 1; at < matches.length; at++) {
           // Only the first answers; the others are runs of their own.
           const { idempotencyKey: _, ...once } = params;
-          void execution.run(webhookRequest(match, once, identity, as, id), { isNested }).catch((error) => this.logger.error(error));
+          const other = webhookRequest(matches[at] as Match, once, identity, as, id);
+          void execution.run(other, { isNested }).catch((error) => this.logger.error(error));
         }
         const request = webhookRequest(first, params, identity, as, id);
         if (eventMatches(root, WEBHOOK_EVENT).length) await this.tellWebhook(request);

@@ -57,26 +57,24 @@ export function instanceConcerned(event: PrismeEvent): string | undefined {
 export function runIdentity(identity: Identity, role?: string): RunIdentity {
   // Somebody without account is known by his session.
   const userId = identity.userId ?? identity.sessionId;
-  return {
-    ...(userId ? { userId } : {}),
-    ...(identity.sessionId ? { sessionId: identity.sessionId } : {}),
-    ...(identity.authData ? { authData: identity.authData } : {}),
-    ...(identity.email ? { email: identity.email } : {}),
-    ...(role ? { role } : {}),
-    ...(identity.kind === 'user' || identity.kind === 'anonymous' || identity.kind === 'service' ? { isProven: true } : {}),
-    // Not for what calls back: a delegated identity never has it.
-    ...(identity.kind === 'user' && identity.role === 'superadmin' ? { platformRole: 'superadmin' } : {}),
-  };
+  const as: RunIdentity = {};
+  if (userId) as.userId = userId;
+  if (identity.sessionId) as.sessionId = identity.sessionId;
+  if (identity.authData) as.authData = identity.authData;
+  if (identity.email) as.email = identity.email;
+  if (role) as.role = role;
+  if (identity.kind === 'user' || identity.kind === 'anonymous' || identity.kind === 'service') as.isProven = true;
+  // Not for what calls back: a delegated identity never has it.
+  if (identity.kind === 'user' && identity.role === 'superadmin') as.platformRole = 'superadmin';
+  return as;
 }
 
-function baseRun(identity: Identity, ip?: string): RunRequest['run'] {
-  return {
-    correlationId: identity.correlationId,
-    depth: identity.depth ?? 0,
-    ...((ip ?? identity.ip) ? { ip: ip ?? identity.ip } : {}),
-    ...(identity.sourceWorkspaceId ? { sourceWorkspaceId: identity.sourceWorkspaceId } : {}),
-    ...(identity.authenticatedWorkspaceId ? { authenticatedWorkspaceId: identity.authenticatedWorkspaceId } : {}),
-  };
+function baseRun(identity: Identity, ip = identity.ip): RunRequest['run'] {
+  const run: RunRequest['run'] = { correlationId: identity.correlationId, depth: identity.depth ?? 0 };
+  if (ip) run.ip = ip;
+  if (identity.sourceWorkspaceId) run.sourceWorkspaceId = identity.sourceWorkspaceId;
+  if (identity.authenticatedWorkspaceId) run.authenticatedWorkspaceId = identity.authenticatedWorkspaceId;
+  return run;
 }
 
 /** Files of a multipart form at the names of their fields, next to the other fields; several of one name are a list. */
@@ -116,28 +114,30 @@ export function webhookRequest(match: Match, params: WebhookParams, identity: Id
   const key = params.idempotencyKey;
   // Whoever is nobody shares a key with nobody else: not its answer, and not its fate.
   const who = identity.userId ?? identity.sessionId ?? `${identity.apiKeyHash ?? ''}|${identity.ip ?? ''}`;
-  return {
+  const payload: JsonObject = {
+    workspaceId,
+    automationSlug: params.endpoint,
+    body: bodyWithFiles(params.body),
+    headers: visibleHeaders(params.headers ?? {}),
+    query: params.query ?? {},
+    method: params.method.toUpperCase(),
+  };
+  if (match.pathParams) payload.pathParams = match.pathParams;
+  if (params.rawBody && wantsRawBody(match)) payload.rawBody = Buffer.from(params.rawBody, 'base64').toString('utf8');
+  payload.$http = {};
+  const request: RunRequest = {
     id: key ? `k-${digest(workspaceId, slug, params.method, params.endpoint, who, key)}` : `w-${freshId()}`,
     workspaceId,
     automation: slug,
-    payload: {
-      workspaceId,
-      automationSlug: params.endpoint,
-      body: bodyWithFiles(params.body),
-      headers: visibleHeaders(params.headers ?? {}),
-      query: params.query ?? {},
-      method: params.method.toUpperCase(),
-      ...(match.pathParams ? { pathParams: match.pathParams } : {}),
-      ...(params.rawBody && wantsRawBody(match) ? { rawBody: Buffer.from(params.rawBody, 'base64').toString('utf8') } : {}),
-      $http: {},
-    },
+    payload,
     trigger: { type: 'endpoint', value: match.value },
     identity: as,
     run: baseRun(identity, params.ip),
     acceptedAt: Date.now(),
     isDurable: key !== undefined,
-    ...(key === undefined ? {} : { fingerprint: digest(JSON.stringify([params.query ?? {}, params.body ?? null])) }),
   };
+  if (key !== undefined) request.fingerprint = digest(JSON.stringify([params.query ?? {}, params.body ?? null]));
+  return request;
 }
 
 /** A direct call by its owner. */

@@ -7,7 +7,7 @@ import { sleep } from '../../mixins/shared/clock.ts';
 import { type FaultType, fault, isFault } from '../../mixins/shared/errors.ts';
 import type { JsonObject } from '../../mixins/shared/json.ts';
 import type { WebhookAnswer, WebhookParams } from './contract.ts';
-import type { RunEnd } from './execution.ts';
+import type { RunEnd, RunOptions } from './execution.ts';
 import { HttpAnswer, type StreamedAnswer } from './http-answer.ts';
 import type { Runtime } from './open.ts';
 import { FINAL_STATES, type RunRecord, type RunRequest, type RunSummary } from './runs.ts';
@@ -38,7 +38,9 @@ async function firstOf(ctx: Call, http: HttpAnswer, ran: Promise<RunEnd>): Promi
 /** Runs an automation for a caller who waits: the answer, or a stream as soon as the automation sends a chunk. */
 export async function answer({ config, execution }: Runtime, ctx: Call, request: RunRequest, isNested: boolean): Promise<unknown> {
   const http = new HttpAnswer({ keepAliveMinMs: config.sseKeepAliveMs });
-  const end = await firstOf(ctx, http, execution.run(request, { http, isNested, isInteraction: true, ...callOf(ctx) }));
+  const options: RunOptions = { http, isNested, isInteraction: true };
+  if (typeof ctx.meta.callId === 'string') options.callId = ctx.meta.callId;
+  const end = await firstOf(ctx, http, execution.run(request, options));
   if (end.state === 'streams') return end.stream;
   if (end.state === 'failed') throw end.error;
   if (end.state !== 'done') throw fault('RunCancelledError');

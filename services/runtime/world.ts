@@ -13,7 +13,7 @@ import type { Wait } from './waits.ts';
 
 export interface WorldOptions extends ActOptions {
   /** Of durable runs only. */
-  journal?: Journal;
+  journal?: Journal | undefined;
   /** 32 hexadecimal characters. */
   seed: () => string;
   /** Milliseconds since the epoch. */

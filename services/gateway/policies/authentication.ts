@@ -2,6 +2,7 @@
 import type { IncomingMessage } from 'node:http';
 import { identityKeysOf } from '../../../mixins/auth/auth.mixin.ts';
 import type { Identity } from '../../../mixins/auth/identity.ts';
+import type { NodeIdentityKeys } from '../../../mixins/auth/identity-keys.ts';
 import { fault, isFault } from '../../../mixins/shared/errors.ts';
 import type { Credentials } from '../contract.ts';
 import type { Self } from '../identity/core.mixin.ts';
@@ -22,14 +23,13 @@ export function credentialsOf(request: IncomingMessage, ip: string | undefined, 
   const cookieToken = cookieOf(cookie, 'access-token');
   const legacyToken = one(request.headers['x-prismeai-token']);
   const apiKey = one(request.headers['x-prismeai-api-key']);
-  return {
-    ...(authorization ? { authorization } : {}),
-    ...(cookieToken ? { cookieToken } : {}),
-    ...(legacyToken ? { legacyToken } : {}),
-    ...(apiKey ? { apiKey } : {}),
-    ...(ip ? { ip } : {}),
-    correlationId,
-  };
+  const credentials: Credentials = { correlationId };
+  if (authorization) credentials.authorization = authorization;
+  if (cookieToken) credentials.cookieToken = cookieToken;
+  if (legacyToken) credentials.legacyToken = legacyToken;
+  if (apiKey) credentials.apiKey = apiKey;
+  if (ip) credentials.ip = ip;
+  return credentials;
 }
 
 /**
@@ -65,10 +65,16 @@ export async function authenticate(self: Self, guard: Guard, method: string, cre
   return known?.needsMfa && !isOpenTo(known) ? null : known;
 }
 
+type Writable<T> = { -readonly [Name in keyof T]: T[Name] };
+
 /** What was found out, signed for the services behind. */
 export function identityOf(self: Self, known: Known | null, { apiKey, ip }: Credentials, correlationId: string): Identity {
-  const more = { ...(apiKey && !isOrganisationKey(apiKey) ? { apiKeyHash: sha256(apiKey) } : {}), ...(ip ? { ip } : {}) };
-  const isKey = apiKey !== undefined && !isOrganisationKey(apiKey);
-  const claims = known ? known.claims : { kind: 'none' as const, ...(isKey ? { via: 'apiKey' as const } : {}) };
-  return identityKeysOf(self.broker).sign({ correlationId, ...claims, ...more });
+  const key = apiKey && !isOrganisationKey(apiKey) ? apiKey : undefined;
+  const claims: Writable<Parameters<NodeIdentityKeys['sign']>[0]> = known
+    ? { correlationId, ...known.claims }
+    : { correlationId, kind: 'none' };
+  if (key && !known) claims.via = 'apiKey';
+  if (key) claims.apiKeyHash = sha256(key);
+  if (ip) claims.ip = ip;
+  return identityKeysOf(self.broker).sign(claims);
 }

@@ -48,7 +48,7 @@ export interface RunState {
   /** Fields of `run` that are known from the start. */
   known: JsonObject;
   /** `global.*` of a model over the stored document, made again when the document changes. */
-  globals: WeakMap<RunModel, { of: JsonObject | null; view: JsonObject }>;
+  globals: Map<RunModel, { of: JsonObject | null; view: JsonObject }> | undefined;
 }
 
 /** Numbers the effects of one branch, in order. */
@@ -319,6 +319,7 @@ export class Frame implements Scope {
 
   private globalView(): JsonObject {
     const stored = this.run.shared.global;
+    this.run.globals ??= new Map();
     const known = this.run.globals.get(this.model);
     if (known && known.of === stored) return known.view;
     const view = { ...stored, ...this.model.computedGlobals };

@@ -241,8 +241,8 @@ export async function runAutomation(input: RunInput): Promise<RunResult> {
       charge: budget.charge,
     },
     shared: { global: null, socket: null, run: null },
-    known: { ...known, ...(model.instance ? { runningWorkspaceId: known.runningWorkspaceId } : {}) },
-    globals: new WeakMap(),
+    known,
+    globals: undefined,
   };
   const { result } = await execute({
     run,
