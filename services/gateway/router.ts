@@ -73,26 +73,27 @@ export function compileRoutes(routes: Route[]): Router {
     match(method, path) {
       const segments = path.split('/').slice(1);
       if (segments.at(-1) === '') segments.pop();
-      const allow = new Set<string>();
+      const allow: string[] = [];
       const values: string[] = [];
       const found = walk(root, segments, 0, method, values, allow);
-      if (!found) return allow.size > 0 ? { allow: [...allow].sort() } : null;
+      if (!found) return allow.length > 0 ? { allow: [...new Set(allow)].sort() } : null;
       const { leaf, at } = found;
       const params: Record<string, string> = {};
-      leaf.names.forEach((name, index) => {
+      for (let index = 0; index < leaf.names.length; index++) {
+        const name = leaf.names[index] as string;
         const isRest = leaf.wildcard && index === leaf.names.length - 1;
         const raw = isRest ? segments.slice(at).join('/') : (values[index] as string);
         // Endpoints of webhooks are matched by the runtime, segment by segment: it must see which slashes were encoded.
         params[name] = isRest && leaf.route.raw ? raw : decoded(raw);
-      });
+      }
       return { route: leaf.route, params };
     },
   };
 }
 
-function pick(table: Map<string, Leaf>, method: string, allow: Set<string>): Leaf | undefined {
+function pick(table: Map<string, Leaf>, method: string, allow: string[]): Leaf | undefined {
   const leaf = table.get(method) ?? table.get('ANY') ?? (method === 'HEAD' ? table.get('GET') : undefined);
-  if (!leaf) for (const known of table.keys()) allow.add(known);
+  if (!leaf) allow.push(...table.keys());
   return leaf;
 }
 
@@ -102,7 +103,7 @@ function walk(
   at: number,
   method: string,
   values: string[],
-  allow: Set<string>,
+  allow: string[],
 ): { leaf: Leaf; at: number } | undefined {
   if (at === segments.length) {
     const leaf = pick(node.ends, method, allow);

@@ -67,7 +67,7 @@ export interface RunOptions {
   http?: HttpAnswer;
   /** The record, when this execution continues or repeats a run. */
   held?: Held;
-  /** The model in which its automation was found, when that is not simply the present one (a deleted workspace, an uninstalled app). */
+  /** The model in which its automation was found, where that is known: not always the present one (a deleted workspace, an uninstalled app). */
   loaded?: LoadedWorkspace;
   /** Told once the run has a record: from then on it comes back by itself, whatever happens to this node and to what started it. */
   onOwned?: () => void;
@@ -151,7 +151,7 @@ export function createExecution(options: ExecutionOptions) {
   async function execute(active: ActiveRun, { http, isInteraction, loaded: given }: RunOptions): Promise<RunEnd> {
     const { request, control } = active;
     const records = active.held && request.isDurable ? await readJournal(cache, request.workspaceId, request.id) : [];
-    const loaded = await modelFor(request, records, given);
+    const loaded = given && records.length === 0 ? given : await modelFor(request, records, given);
     active.loaded = loaded;
     const match = automationAt(loaded.root, request.automation);
     if (!match)
@@ -267,7 +267,8 @@ export function createExecution(options: ExecutionOptions) {
     if (actives.has(request.id)) return { state: 'elsewhere' };
     actives.set(request.id, active);
     runOptions.http?.onClosed(() => active.control.abort());
-    const done = runOptions.isNested ? () => {} : await turns.take(request.workspaceId);
+    const taken = runOptions.isNested ? () => {} : turns.take(request.workspaceId);
+    const done = typeof taken === 'function' ? taken : await taken;
     try {
       let end: RunEnd;
       try {

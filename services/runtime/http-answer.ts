@@ -32,8 +32,8 @@ export class HttpAnswer {
   private headers: Record<string, string> = {};
   private stream: PassThrough | null = null;
   private timer: NodeJS.Timeout | undefined;
-  private readonly startListeners: ((answer: StreamedAnswer) => void)[] = [];
-  private readonly closeListeners: (() => void)[] = [];
+  private startListeners: ((answer: StreamedAnswer) => void)[] | undefined;
+  private closeListeners: (() => void)[] | undefined;
 
   /** @param keepAliveMinMs shortest time between two keep-alive messages */
   constructor({ keepAliveMinMs }: { keepAliveMinMs: number }) {
@@ -47,12 +47,14 @@ export class HttpAnswer {
   /** The answer becomes a stream; told at once when it is one. */
   onStarted(listener: (answer: StreamedAnswer) => void): void {
     if (this.stream) listener(this.started(this.stream));
-    else this.startListeners.push(listener);
+    else if (this.startListeners) this.startListeners.push(listener);
+    else this.startListeners = [listener];
   }
 
   /** The caller went away. */
   onClosed(listener: () => void): void {
-    this.closeListeners.push(listener);
+    if (this.closeListeners) this.closeListeners.push(listener);
+    else this.closeListeners = [listener];
   }
 
   /** One `set $http`. Resolves when the reader has taken enough for more to be sent. */
@@ -103,9 +105,9 @@ export class HttpAnswer {
     made.on('error', () => {});
     made.once('close', () => {
       clearInterval(this.timer);
-      if (!made.writableEnded) for (const listener of this.closeListeners) listener();
+      if (!made.writableEnded) for (const listener of this.closeListeners ?? []) listener();
     });
-    for (const listener of this.startListeners) listener(this.started(made));
+    for (const listener of this.startListeners ?? []) listener(this.started(made));
     return made;
   }
 }

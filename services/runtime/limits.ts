@@ -108,26 +108,31 @@ export function createTurns({ total, perWorkspace }: { total: number; perWorkspa
       start();
     }
   };
+  const leaving = (workspaceId: string) => {
+    let isDone = false;
+    return () => {
+      if (isDone) return;
+      isDone = true;
+      busy--;
+      const left = (working.get(workspaceId) ?? 1) - 1;
+      if (left > 0) working.set(workspaceId, left);
+      else working.delete(workspaceId);
+      next();
+    };
+  };
   return {
-    /** Resolves when the workspace may work; call the result when done. */
-    async take(workspaceId: string): Promise<() => void> {
-      if (isFree(workspaceId) && !queues.has(workspaceId)) enter(workspaceId);
-      else
-        await new Promise<void>((resolve) => {
-          const queue = queues.get(workspaceId);
-          if (queue) queue.push(resolve);
-          else queues.set(workspaceId, [resolve]);
-        });
-      let isDone = false;
-      return () => {
-        if (isDone) return;
-        isDone = true;
-        busy--;
-        const left = (working.get(workspaceId) ?? 1) - 1;
-        if (left > 0) working.set(workspaceId, left);
-        else working.delete(workspaceId);
-        next();
-      };
+    /** A promise only when the workspace may not work at once; call the result when done. */
+    take(workspaceId: string): (() => void) | Promise<() => void> {
+      if (isFree(workspaceId) && !queues.has(workspaceId)) {
+        enter(workspaceId);
+        return leaving(workspaceId);
+      }
+      return new Promise((resolve) => {
+        const start = () => resolve(leaving(workspaceId));
+        const queue = queues.get(workspaceId);
+        if (queue) queue.push(start);
+        else queues.set(workspaceId, [start]);
+      });
     },
     waiting: () => [...queues.values()].reduce((sum, queue) => sum + queue.length, 0),
     busy: () => busy,

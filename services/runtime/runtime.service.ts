@@ -12,7 +12,7 @@
 import type { Context, Service, ServiceSchema } from 'moleculer';
 import { auth } from '../../mixins/auth/auth.mixin.ts';
 import type { AuthMethods } from '../../mixins/auth/contract.ts';
-import type { CallMeta } from '../../mixins/auth/identity.ts';
+import type { CallMeta, Identity } from '../../mixins/auth/identity.ts';
 import { bus } from '../../mixins/bus/bus.mixin.ts';
 import type { BusMethods } from '../../mixins/bus/contract.ts';
 import { readiness } from '../../mixins/readiness/readiness.mixin.ts';
@@ -24,7 +24,7 @@ import type { DocumentsDriver } from '../../mixins/storage/documents/contract.ts
 import { documents } from '../../mixins/storage/documents/documents.mixin.ts';
 import type { CancelParams, CheckParams, TestParams, TriggerRow, WebhookParams } from './contract.ts';
 import { disabledListeners, type Explanation, explainPast } from './explanations.ts';
-import { compileWorkspace, type Problem, runAutomation } from './interpreter/index.ts';
+import { compileWorkspace, type Problem, type RunIdentity, runAutomation } from './interpreter/index.ts';
 import { childrenOf } from './models.ts';
 import { openRuntime, type Runtime } from './open.ts';
 import { runtimeChecks } from './readiness.ts';
@@ -35,6 +35,7 @@ import { accept, answer, answerOnce, callOf, prefersAsync } from './webhook-call
 
 interface RuntimeMethods {
   runtime: Runtime;
+  personOf(identity: Identity, workspaceId: string): Promise<RunIdentity>;
   tellWebhook(request: RunRequest): Promise<void>;
   askNodes<T>(action: string, params: object): Promise<T[]>;
   activeRuns(workspaceId: string): Promise<RunSummary[]>;
@@ -61,7 +62,8 @@ const runtime: ServiceSchema<object, any> = {
         const { models, execution } = this.runtime;
         const identity = this.identityOf(ctx);
         const id = await models.idOf(ctx.params.workspaceId);
-        const { root } = await models.get(id);
+        const loaded = await models.get(id);
+        const { root } = loaded;
         const matches = endpointMatches(root, ctx.params.endpoint.replace(/^\/+|\/+$/g, ''));
         const first = matches[0];
         if (!first)
@@ -69,11 +71,7 @@ const runtime: ServiceSchema<object, any> = {
             message: `Did not find any matching trigger for endpoint ${ctx.params.endpoint}`,
             data: { workspaceId: id, endpoint: ctx.params.endpoint },
           });
-        const [role] = await Promise.all([
-          this.runtime.roleOf(identity, id, identity.correlationId),
-          this.runtime.sessions.learn(identity),
-        ]);
-        const as = runIdentity(identity, role);
+        const as = identity.userId ? await this.personOf(identity, id) : runIdentity(identity);
         const isNested = identity.kind === 'delegated';
         const idempotencyKey = ctx.params.idempotencyKey ?? ctx.params.headers?.['idempotency-key'];
         const params = idempotencyKey ? { ...ctx.params, idempotencyKey } : ctx.params;
@@ -86,7 +84,7 @@ const runtime: ServiceSchema<object, any> = {
         const request = webhookRequest(first, params, identity, as, id);
         if (eventMatches(root, WEBHOOK_EVENT).length) await this.tellWebhook(request);
         if (prefersAsync(params.headers)) return accept(this.runtime, request);
-        return request.isDurable ? answerOnce(this.runtime, ctx, request) : answer(this.runtime, ctx, request, isNested);
+        return request.isDurable ? answerOnce(this.runtime, ctx, request) : answer(this.runtime, ctx, request, { loaded, isNested });
       },
     },
 
@@ -301,6 +299,13 @@ const runtime: ServiceSchema<object, any> = {
   },
 
   methods: {
+    /** Who calls as somebody of the workspace; his session is known from now on. */
+    async personOf(this: Self, identity: Identity, workspaceId: string): Promise<RunIdentity> {
+      const { roleOf, sessions } = this.runtime;
+      const [role] = await Promise.all([roleOf(identity, workspaceId, identity.correlationId), sessions.learn(identity)]);
+      return runIdentity(identity, role);
+    },
+
     /** Only where an automation listens to it: every webhook already tells `runtime.interactions.triggered`. */
     async tellWebhook(this: Self, { workspaceId, automation, payload, run, identity }: RunRequest): Promise<void> {
       const source = {

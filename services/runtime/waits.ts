@@ -192,10 +192,12 @@ export function createWaits({ cache, now = Date.now, onDecided }: WaitsOptions) 
   const mutes = (wait: Wait, event: PrismeEvent) =>
     wait.oneOf.some((choice) => choice.cancelTriggers === true && choice.event === event.type && safeTest(choice.filters)(event));
 
-  async function fieldsOf(events: PrismeEvent[]): Promise<Map<string, string[]>> {
-    const keys = [...new Set(events.map((event) => typeKey(event.source.workspaceId as string, event.type)))];
-    const documents = await cache.getMany(keys);
-    return new Map(keys.map((key, i) => [key, Object.keys((documents[i]?.value ?? {}) as object).map((name) => name.slice(1))]));
+  /** Fields by which waits look for events, by the key of their type; `null`: nobody waits for any of them. */
+  async function fieldsOf(keys: Iterable<string>): Promise<Map<string, string[]> | null> {
+    const asked = [...new Set(keys)];
+    const documents = await cache.getMany(asked);
+    if (documents.every((document) => document === null)) return null;
+    return new Map(asked.map((key, i) => [key, Object.keys((documents[i]?.value ?? {}) as object).map((name) => name.slice(1))]));
   }
 
   /** Takes a registration out of the index: no further event can find it. */
@@ -266,10 +268,12 @@ export function createWaits({ cache, now = Date.now, onDecided }: WaitsOptions) 
     async match(events: PrismeEvent[]): Promise<void> {
       const concerned = events.filter((event) => event.source?.workspaceId);
       if (concerned.length === 0) return;
-      const fields = await fieldsOf(concerned);
-      for (const event of concerned) {
+      const keys = concerned.map(({ source, type }) => typeKey(source.workspaceId as string, type));
+      const fields = await fieldsOf(keys);
+      if (!fields) return;
+      for (const [at, event] of concerned.entries()) {
         const ws = event.source.workspaceId as string;
-        const names = fields.get(typeKey(ws, event.type)) ?? [];
+        const names = fields.get(keys[at] as string) ?? [];
         if (names.length === 0) continue;
         const found = await candidates(event, names);
         // The mark comes first: once the registration is gone it is all that tells.
@@ -283,7 +287,8 @@ export function createWaits({ cache, now = Date.now, onDecided }: WaitsOptions) 
     /** Whether a wait asks that this event starts no automation. */
     async cancelsTriggers(event: PrismeEvent): Promise<boolean> {
       const ws = event.source.workspaceId as string;
-      const names = (await fieldsOf([event])).get(typeKey(ws, event.type)) ?? [];
+      const key = typeKey(ws, event.type);
+      const names = (await fieldsOf([key]))?.get(key) ?? [];
       if (names.length === 0) return false;
       const found = await candidates(event, names);
       return found.some((wait) => mutes(wait, event)) || (await cache.get(muteKey(ws, event.id))) !== null;

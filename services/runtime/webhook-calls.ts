@@ -36,9 +36,14 @@ async function firstOf(ctx: Call, http: HttpAnswer, ran: Promise<RunEnd>): Promi
 }
 
 /** Runs an automation for a caller who waits: the answer, or a stream as soon as the automation sends a chunk. */
-export async function answer({ config, execution }: Runtime, ctx: Call, request: RunRequest, isNested: boolean): Promise<unknown> {
+export async function answer(
+  { config, execution }: Runtime,
+  ctx: Call,
+  request: RunRequest,
+  { loaded, isNested }: Pick<RunOptions, 'loaded' | 'isNested'>,
+): Promise<unknown> {
   const http = new HttpAnswer({ keepAliveMinMs: config.sseKeepAliveMs });
-  const options: RunOptions = { http, isNested, isInteraction: true };
+  const options: RunOptions = { http, loaded, isNested, isInteraction: true };
   if (typeof ctx.meta.callId === 'string') options.callId = ctx.meta.callId;
   const end = await firstOf(ctx, http, execution.run(request, options));
   if (end.state === 'streams') return end.stream;

@@ -146,7 +146,8 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
   function insert(draft: Draft, now: number): Entry {
     const { shard, id, topic, workspaceId, group, body } = draft;
     const { lastInsertRowid } = sql.insert.run(shard, id, topic, workspaceId, group, now, body);
-    return { ...draft, position: String(lastInsertRowid) };
+    // The draft becomes the entry: nobody else has it.
+    return Object.assign(draft, { position: String(lastInsertRowid) });
   }
 
   /** Entries the log may still take before it has to be counted again, and when it was found full. */
