@@ -82,6 +82,7 @@ export async function openCore(config: Config, options: CoreOptions = {}): Promi
   const timers = options.timers ?? systemTimers;
   const carrier = options.carrier ?? (await openCarrier(config, options));
   const node = `${config.nodeId}/${randomUUID().slice(0, 8)}`;
+  carrier.announce(node);
   const subscriptions = new Set<{ stop(drainMs: number): Promise<void> }>();
   const consumers = new Set<Consumer>();
   /** Topics of each group of this process: one group has one cursor, so two different wishes under one name would lose events. */
@@ -229,6 +230,8 @@ export async function openCore(config: Config, options: CoreOptions = {}): Promi
           node: { id: config.nodeId, ...counters, members: [...consumers].map((consumer) => consumer.figures()) },
         };
       },
+      announce: (name, onSeen) => carrier.announce(name, onSeen),
+      gone: (names) => carrier.gone(names),
       forgetGroup: (group) => carrier.forget(group),
       deadLetters: async (query) => (await carrier.deaths(query)).map(letterOf),
       redrive: (query) => carrier.revive(query),

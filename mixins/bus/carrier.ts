@@ -135,6 +135,13 @@ export interface Carrier {
   /** Tells the group that `member` is alive for `ttlMs`; answers all live members, sorted. */
   beat(group: string, member: string, ttlMs: number): Promise<string[]>;
   leave(group: string, member: string): Promise<void>;
+  /**
+   * From now on others can tell when this process is gone, which goes by `name`; its members are called `<name>/<number>`.
+   * @param onSeen told `false` when the others may think so although it is not true, and `true` when they do no longer
+   */
+  announce(name: string, onSeen?: (isSeen: boolean) => void): void;
+  /** Of these names, those whose process is gone. Where a carrier cannot tell, or has never seen it, nobody is: leases run out. */
+  gone(names: string[]): Promise<string[]>;
   /** Takes a shard nobody owns, or `null`. */
   lease(group: string, shard: number, member: string, ttlMs: number): Promise<Lease | null>;
   /** Prolongs leases; answers the shards that are still owned. A lease that ran out is still owned as long as nobody took it. */

@@ -131,6 +131,10 @@ export interface EventBus {
   lag(): Promise<GroupLag[]>;
   /** The state of the log, its groups and this node's part in them. */
   status(): Promise<BusStatus>;
+  /** From now on other nodes can tell when this process is gone. See Carrier. */
+  announce(name: string, onSeen?: (isSeen: boolean) => void): void;
+  /** Of these names, those whose process is gone for certain. */
+  gone(names: string[]): Promise<string[]>;
   /** Forgets a group that is not used any more, with its dead letters. `false`: it has members, or there is none of that name. */
   forgetGroup(group: string): Promise<boolean>;
   deadLetters(query: { group?: string; workspaceId?: string; ids?: string[]; limit?: number }): Promise<DeadLetter[]>;

@@ -145,7 +145,7 @@ export async function openRuntime(host: Host, { compile, interpret }: Engine): P
     owner,
     lastBeatAt: () => beatAt,
   });
-  const recovery = createRecovery({ cache, store, execution, owner, log, onBeat: (at) => (beatAt = at) });
+  const recovery = createRecovery({ cache, store, execution, bus, owner, log, onBeat: (at) => (beatAt = at) });
   const schedules = createSchedules({
     cache,
     documents,

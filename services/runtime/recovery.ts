@@ -2,6 +2,7 @@
  * recovery — keeps runs going when nodes do not: signs of life, collection of the runs of dead nodes, and the list of runs that are due.
  * Every node does it; the version of a run's record decides who gets it.
  */
+import type { EventBus } from '../../mixins/bus/contract.ts';
 import { SECOND } from '../../mixins/shared/clock.ts';
 import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
 import type { Execution } from './execution.ts';
@@ -11,8 +12,9 @@ export interface RecoveryOptions {
   cache: CacheDriver;
   store: RunStore;
   execution: Execution;
+  bus: Pick<EventBus, 'announce' | 'gone'>;
   owner: string;
-  /** Told with the time of each sign of life that the cluster took. */
+  /** Told with the time of each sign of life that the cluster took; 0: the others may think that this node is gone. */
   onBeat: (at: number) => void;
   log: (message: string, error: unknown) => void;
   /** Milliseconds: a node silent for longer is dead. */
@@ -21,16 +23,20 @@ export interface RecoveryOptions {
 
 const LOOK_MS = 250;
 const PARALLEL = 64;
+/** Looks at who is gone for each look at whose lease ran out. */
+const LOOKS_PER_LEASE = 3;
 /** A dead node stays on the list this long. */
 const FORGET_MS = 60 * SECOND;
 /** When a node was first found dead. */
 const foundKey = (owner: string) => `runs:found-dead:${owner}`;
 const lifeLease = (owner: string) => `runs:alive:${owner}`;
 
-export function createRecovery({ cache, store, execution, owner, onBeat, log, aliveMs = 3 * SECOND }: RecoveryOptions) {
+export function createRecovery({ cache, store, execution, bus, owner, onBeat, log, aliveMs = 3 * SECOND }: RecoveryOptions) {
   const timers: NodeJS.Timeout[] = [];
   let isStopped = false;
   let wasTakenForDead = false;
+  /** The others may take this node for dead at any moment. */
+  let isMissed = false;
   const working = new Set<Promise<unknown>>();
 
   const every = (ms: number, work: () => Promise<void>, name: string) => {
@@ -55,7 +61,7 @@ export function createRecovery({ cache, store, execution, owner, onBeat, log, al
     // Whoever was silent for a while may have been taken for dead, and off the list.
     await cache.addMembers(NODES_KEY, [owner]);
     const isAlive = await cache.lease(lifeLease(owner), owner, aliveMs);
-    if (isAlive) onBeat(at);
+    if (isAlive && !isMissed) onBeat(at);
     if (isAlive && wasTakenForDead) await cache.delete(foundKey(owner));
     wasTakenForDead = !isAlive;
   }
@@ -71,10 +77,24 @@ export function createRecovery({ cache, store, execution, owner, onBeat, log, al
     return job;
   };
 
+  /** Nodes whose end the bus has noticed: their leases are not waited for. */
+  let gone = new Set<string>();
+  let looks = 0;
+
+  /** Whether there is somebody to collect from: a node that has gone since the last look, or, less often, one whose lease may have run out. */
+  async function lookForDead(): Promise<void> {
+    const nodes = (await cache.members(NODES_KEY)).filter((node) => node !== owner);
+    const found = new Set(await bus.gone(nodes));
+    const fresh = [...found].filter((node) => !gone.has(node));
+    gone = found;
+    for (const node of fresh) await cache.releaseLease(lifeLease(node), node);
+    if (fresh.length > 0 || ++looks % LOOKS_PER_LEASE === 0) await collect(nodes);
+  }
+
   /** Takes over what a dead node had taken. Whoever gets its lease collects. */
-  async function collect(): Promise<void> {
-    for (const node of await cache.members(NODES_KEY)) {
-      if (node === owner || isStopped || !(await cache.lease(lifeLease(node), owner, 2 * aliveMs))) continue;
+  async function collect(nodes: string[]): Promise<void> {
+    for (const node of nodes) {
+      if (isStopped || !(await cache.lease(lifeLease(node), owner, 2 * aliveMs))) continue;
       const refs = await cache.members(nodeRunsKey(node));
       for (const ref of refs) {
         const [workspaceId, id] = parseRef(ref);
@@ -145,10 +165,14 @@ export function createRecovery({ cache, store, execution, owner, onBeat, log, al
 
   return {
     async start(): Promise<void> {
+      bus.announce(owner, (isSeen) => {
+        isMissed = !isSeen;
+        if (isMissed) onBeat(0);
+      });
       await beat();
       await cache.addMembers(NODES_KEY, [owner]);
       every(aliveMs / 3, beat, 'the sign of life');
-      every(aliveMs / 3, collect, 'the collection of lost runs');
+      every(aliveMs / 3 / LOOKS_PER_LEASE, lookForDead, 'the collection of lost runs');
       every(aliveMs, collectOwn, 'the look at runs left behind');
       every(LOOK_MS, lookAtDue, 'the look at due runs');
       every(LOOK_MS, async () => execution.suspendIdle(), 'the suspension of waiting runs');

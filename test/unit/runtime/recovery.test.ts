@@ -33,6 +33,7 @@ describe('the look at due runs', () => {
           isBack = true;
         },
       },
+      bus: { announce: () => {}, gone: async () => [] },
       owner: 'here',
       onBeat: () => {},
       log: (_what: string, error: unknown) => {

@@ -159,6 +159,9 @@ export function openMemory(store: MemoryStore, { maxEntries = 1_000_000, keepMs 
         for (const [name, expires] of members) if (expires <= store.now()) members.delete(name);
         return [...members.keys()].sort();
       }),
+    // All in one process.
+    announce: () => {},
+    gone: async () => [],
     leave: (group, member) => step(() => void store.members.get(group)?.delete(member)),
     lease: (group, shard, member, ttlMs) =>
       step(() => {

@@ -19,6 +19,7 @@ import { checkServer, connect } from './connect.ts';
 import { openDeaths } from './deaths.ts';
 import { compare, entriesOf, nextOf, type RawEntry } from './entries.ts';
 import { keysOf } from './keys.ts';
+import { openPresence } from './presence.ts';
 import { openReader, type Reader } from './reader.ts';
 import { openWriter } from './writer.ts';
 
@@ -206,6 +207,21 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
     };
   }
 
+  // Servers of a cluster do not tell each other who is subscribed.
+  const presence = isCluster ? undefined : openPresence({ client, another, channelOf: keys.alive, logger });
+
+  /** Members without those whose process is gone; what these own can be taken at once. */
+  async function present(group: string, members: string[], own: string): Promise<string[]> {
+    const processes = new Set(members.filter((member) => member !== own).map(processOf));
+    const gone = new Set(await presence?.gone([...processes]));
+    const dead = gone.size === 0 ? [] : members.filter((member) => member !== own && gone.has(processOf(member)));
+    for (const member of dead) {
+      await each((shard) => client.busEvict(keys.lease(shard, group), keys.state(shard, group), member));
+      await within(client.zrem(keys.members(group), member));
+    }
+    return members.filter((member) => !dead.includes(member));
+  }
+
   const deaths = openDeaths({ client, keys, shards, within, knownGroups });
 
   return {
@@ -259,8 +275,11 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
       return true;
     },
     async beat(group, member, ttlMs) {
-      return ((await within(client.busBeat(keys.members(group), keys.groups, group, member, ttlMs))) as string[]).sort();
+      const members = (await within(client.busBeat(keys.members(group), keys.groups, group, member, ttlMs))) as string[];
+      return (await present(group, members, member)).sort();
     },
+    announce: (name, onSeen) => presence?.announce(name, onSeen),
+    gone: async (names) => presence?.gone(names) ?? [],
     async leave(group, member) {
       await within(client.zrem(keys.members(group), member));
     },
@@ -288,6 +307,7 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
           2_000,
         ).catch(() => {});
       isClosed = true;
+      presence?.stop();
       followers.clear();
       (await reader?.catch(() => null))?.stop();
       client.disconnect();
@@ -298,6 +318,9 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
 async function waitUntil(check: () => boolean): Promise<void> {
   while (!check()) await new Promise((resolve) => setTimeout(resolve, 5));
 }
+
+/** A member is `<process>/<number>`. */
+const processOf = (member: string): string => member.slice(0, Math.max(member.lastIndexOf('/'), 0)) || member;
 
 const CROCKFORD = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
 

@@ -14,6 +14,7 @@ const SCRIPTS = {
   busLease: ['lease', 5],
   busRenew: ['renew', 2],
   busRelease: ['release', 2],
+  busEvict: ['evict', 2],
   busSettle: ['settle', 5],
   busRevive: ['revive', 2],
 } as const;

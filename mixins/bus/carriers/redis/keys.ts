@@ -4,6 +4,8 @@ export function keysOf(namespace: string) {
   const shardKey = (shard: number, name: string) => `{${namespace}:bus:${shard}}:${name}`;
   return {
     format: `${root}:format`,
+    /** Channel, not a key: who is subscribed lives. */
+    alive: (name: string) => `${root}:alive:${name}`,
     groups: `${root}:groups`,
     members: (group: string) => `${root}:members:${group}`,
     log: (shard: number) => shardKey(shard, 'log'),

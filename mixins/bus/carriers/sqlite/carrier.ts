@@ -302,6 +302,9 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
           return members.filter((row) => !gone.includes(row)).map((row) => String(row.member));
         },
       }),
+    // Members of dead processes are left out by `beat`, their leases by `lease`.
+    announce: () => {},
+    gone: async () => [],
     leave: (group, member) => inNextCommit<void>({ work: () => void sql.leave.run(group, member) }),
     lease: (group, shard, member, ttlMs) =>
       inNextCommit<Lease | null>({
