@@ -14,12 +14,15 @@ import { PAGE_BYTES } from './database.ts';
 
 /** Pages after which SQLite copies by itself: its own default, and as the limit of what the thread may be behind. */
 const QUIET_PAGES = 1_000;
-const LOAD_PAGES = 25_000;
+const LOAD_PAGES = 40_000;
 /** Pages in LOOK_MS from which on there is load. */
 const MANY_PAGES = 2_000;
 const LOOK_MS = 2 * SECOND;
-/** Pages after which the thread is asked. */
-const ASK_PAGES = 4_000;
+/**
+ * Pages after which the thread is asked: 64 MB, every few seconds under load. The writer's last piece is small, but flushes both files, and for these ten
+ * milliseconds nobody is answered.
+ */
+const ASK_PAGES = 16_000;
 /** Pages a commit touches beside those of its entries: inner ones, and those of the indexes. */
 const OVERHEAD_PAGES = 4;
 /** The thread ends after so much time without load. */
