@@ -21,6 +21,7 @@ import { type LiveConfiguration, openConfiguration } from './configuration/live.
 import { isOf } from './configuration/narrow.ts';
 import { type Connections, trackConnections } from './connections.ts';
 import type { ReadUploadParams } from './contract.ts';
+import { type Deadlines, openDeadlines } from './deadlines.ts';
 import { drained } from './drain.ts';
 import { sendError } from './http-errors.ts';
 import { type Self as CoreSelf, core } from './identity/core.mixin.ts';
@@ -70,9 +71,11 @@ export type Self = CoreSelf & {
   oidc: Oidc;
   connections: Connections;
   spool: Spool;
+  deadlines: Deadlines;
   onHangUp?: () => void;
   httpHandler(request: IncomingMessage, response: GatewayResponse): void;
   passConfigured(request: IncomingMessage, response: GatewayResponse, path: string, ip: string | undefined): Promise<true | Narrowed>;
+  limit(response: GatewayResponse, route: Route, options: CallingOptions): number | undefined;
   serve(ctx: Rest): Promise<void>;
 };
 
@@ -167,7 +170,10 @@ const gateway: ServiceSchema<object, any> = {
     server: false,
     routes: [],
     // The server itself waits for its connections when it stops.
-    rootCallOptions: { timeout: 0, tracking: false },
+    rootCallOptions: (options: CallingOptions) => {
+      options.timeout = 0;
+      options.tracking = false;
+    },
   },
 
   dependencies: ['identity'],
@@ -232,12 +238,24 @@ const gateway: ServiceSchema<object, any> = {
       return true;
     },
 
+    /** Who waits too long for a run of this node is told so while it goes on. @returns what ends that; absent: the call itself has a time-out */
+    limit(this: Self, response: GatewayResponse, { action }: Route, options: CallingOptions): number | undefined {
+      if (action !== 'runtime.webhook' || options.nodeID === undefined) return undefined;
+      options.timeout = 0;
+      const ticket = this.deadlines.set(() => {
+        this.deadlines.clear(ticket);
+        if (!response.headersSent) sendError(response, fault('TimeoutError'), action);
+      });
+      return ticket;
+    },
+
     async serve(this: Self, ctx: Rest): Promise<void> {
       const { req: request, res: response } = ctx.params;
       const { cors, headers, router, addressOf, limiter } = this.policies;
       const { config } = this.core;
       let match: Match | { allow: string[] } | null = null;
       let spooled: SpoolSession | undefined;
+      let ticket: number | undefined;
       try {
         response.begin(correlationIdOf(request.headers[CORRELATION_HEADER], config.overwriteCorrelationId), headers);
         if (cors.apply(request, response)) return;
@@ -296,13 +314,14 @@ const gateway: ServiceSchema<object, any> = {
         if (ifMatch) meta.ifMatch = ifMatch;
         const options = callOptions(this, request, route);
         options.meta = meta as object;
+        ticket = this.limit(response, route, options);
         const result = await ctx.call(route.action, built, options);
-        if (response.destroyed) return;
+        if (response.destroyed || response.writableEnded) return;
         if (route.action === 'runtime.webhook' && isWebhookAnswer(result)) sendWebhook(response, result);
         else sendResult(response, result, ctx.meta);
         if (route.isEndless) this.connections.endless(response);
       } catch (error) {
-        if (response.destroyed) return;
+        if (response.destroyed || response.writableEnded) return;
         // The rest of a body that was not read would be taken for the next request.
         if (!response.headersSent && !(await drained(request))) response.setHeader('connection', 'close');
         if (response.destroyed) return;
@@ -311,7 +330,8 @@ const gateway: ServiceSchema<object, any> = {
         if (isUnknown || status >= 500)
           this.logger.error(`${request.method} ${action ?? 'unrouted'} ${status} ${response.correlationId}`, error);
       } finally {
-        await spooled?.end();
+        if (ticket !== undefined) this.deadlines.clear(ticket);
+        if (spooled) await spooled.end();
       }
     },
   },
@@ -320,6 +340,7 @@ const gateway: ServiceSchema<object, any> = {
     const { config } = this.core;
     const configuration = openConfiguration(config.gatewayConfig);
     this.spool = createSpool(config);
+    this.deadlines = openDeadlines(RUN_TIMEOUT_MS);
     this.oidc = await openOidc(this);
     let page: ReturnType<typeof documentPage> | undefined;
     const json = () => openApiOf(routes, config.apiUrl);
@@ -379,6 +400,7 @@ const gateway: ServiceSchema<object, any> = {
   async stopped(this: Self) {
     const { server, sockets, connections } = this;
     if (this.onHangUp) process.off('SIGHUP', this.onHangUp);
+    this.deadlines?.close();
     if (!server) return;
     await drain(server, connections, async () => {
       await Promise.all([sockets?.close(), this.policies.forwarder.close()]);

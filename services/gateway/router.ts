@@ -3,11 +3,12 @@
  * At each segment a fixed word wins over a parameter, a parameter over a wildcard; a dead end goes back to the next best.
  */
 import { fault } from '../../mixins/shared/errors.ts';
+import { lru } from '../../mixins/shared/lru.ts';
 import type { Route } from './routes/route.ts';
 
 export interface Match {
   route: Route;
-  params: Record<string, string>;
+  params: Readonly<Record<string, string>>;
 }
 
 interface Leaf {
@@ -25,6 +26,9 @@ interface Node {
   /** Routes whose wildcard begins here, by method. */
   rest: Map<string, Leaf>;
 }
+
+const REMEMBERED = 1_000;
+const MAX_REMEMBERED_CHARS = 200;
 
 const newNode = (): Node => ({ words: new Map(), ends: new Map(), rest: new Map() });
 
@@ -68,9 +72,15 @@ export function compileRoutes(routes: Route[]): Router {
     table.set(route.method, { route, names, wildcard });
   }
 
+  /** Where paths lead: the same few webhooks are called again and again. */
+  const remembered = lru<string, Match>({ max: REMEMBERED });
+
   return {
     routes,
     match(method, path) {
+      const key = `${method} ${path}`;
+      const known = remembered.get(key);
+      if (known) return known;
       const segments = path.split('/').slice(1);
       if (segments.at(-1) === '') segments.pop();
       const allow: string[] = [];
@@ -86,7 +96,9 @@ export function compileRoutes(routes: Route[]): Router {
         // Endpoints of webhooks are matched by the runtime, segment by segment: it must see which slashes were encoded.
         params[name] = isRest && leaf.route.raw ? raw : decoded(raw);
       }
-      return { route: leaf.route, params };
+      const match = { route: leaf.route, params: Object.freeze(params) };
+      if (key.length <= MAX_REMEMBERED_CHARS) remembered.set(key, match);
+      return match;
     },
   };
 }
