@@ -4,9 +4,10 @@ import { createServer, request as httpRequest, type IncomingMessage, type Server
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { identityKeysOf } from '../../mixins/auth/auth.mixin.ts';
 import { fault } from '../../mixins/shared/errors.ts';
+import { type Deadlines, openDeadlines } from '../../services/gateway/deadlines.ts';
 import { routes } from '../../services/gateway/routes/index.ts';
 import { client, expectOk, newUser } from '../support/client.ts';
 import { eventually } from '../support/eventually.ts';
@@ -667,6 +668,72 @@ describe('what the platform says of itself', () => {
     });
     const admin = await gateways.admin();
     expect((await admin.get('/readiness')).body.services.gateway.response).toBeDefined();
+  });
+});
+
+describe('a webhook', () => {
+  const W1 = '/workspaces/w1/webhooks/any';
+  const answerWith = (answer: object) =>
+    failures.set('runtime.webhook', () => ({ status: 200, body: { n: 1 }, encoding: 'json', ...answer }));
+  afterEach(() => failures.clear());
+
+  it('that takes too long on this node answers 408, once, and the connection goes on', async () => {
+    const service = gateways.nodes[0]?.broker.getLocalService('gateway') as unknown as { deadlines: Deadlines };
+    const before = service.deadlines;
+    service.deadlines = openDeadlines(100, { everyMs: 10 });
+    let finish = (_answer: object) => {};
+    failures.set(
+      'runtime.webhook',
+      () =>
+        new Promise((resolve) => {
+          finish = resolve;
+        }),
+    );
+    try {
+      const late = await gateways.client().post(W1, {});
+      expect(late.status).toBe(408);
+      expect(late.body).toMatchObject({ error: 'TimeoutError' });
+      expect(late.headers.get('content-security-policy')).toContain("default-src 'none'");
+      finish({ status: 200, headers: {}, body: 'too late', encoding: 'json' });
+      answerWith({ headers: {} });
+      expect((await gateways.client().post(W1, {})).body).toEqual({ n: 1 });
+    } finally {
+      service.deadlines.close();
+      service.deadlines = before;
+    }
+  });
+
+  it('carries what every answer carries, but for the policy of the page and what the automation says otherwise', async () => {
+    answerWith({ headers: { 'referrer-policy': 'origin', 'x-mine': 'a\r\nset-cookie: b' } });
+    for (const origin of [undefined, 'https://studio.example.org']) {
+      const { status, headers } = await gateways.client().post(W1, {}, origin ? { origin } : {});
+      expect(status).toBe(200);
+      expect(headers.get('x-correlation-id')).toMatch(/^[0-9a-f-]{36}$/);
+      expect(headers.get('x-content-type-options')).toBe('nosniff');
+      expect(headers.get('x-dns-prefetch-control')).toBe('off');
+      expect(headers.get('referrer-policy')).toBe('origin');
+      expect(headers.get('x-mine')).toBe('a set-cookie: b');
+      expect(headers.get('set-cookie')).toBeNull();
+      expect(headers.get('content-type')).toBe('application/json; charset=utf-8');
+      expect(headers.get('content-security-policy')).toBeNull();
+    }
+  });
+
+  it('whose header HTTP has no form for is an error with all the headers of one', async () => {
+    answerWith({ headers: { 'x-mine': 'snow ☃' } });
+    const { status, headers, body } = await gateways.client().post(W1, {});
+    expect(status).toBe(500);
+    expect(body.error).toBe('InternalServiceError');
+    expect(headers.get('content-security-policy')).toContain("default-src 'none'");
+    expect(headers.get('x-mine')).toBeNull();
+  });
+
+  it('tells its caller his session and what is left of his limits', async () => {
+    answerWith({ headers: {} });
+    const visitor = await expectOk(gateways.client().post('/login/anonymous', {}));
+    const { headers } = await client(gateways.url, visitor.token).post(W1, {});
+    expect(headers.get('x-prismeai-session-id')).toBeTruthy();
+    expect(headers.get('x-ratelimit-limit')).toBeTruthy();
   });
 });
 
