@@ -49,14 +49,7 @@ export function brokerOptions(config: Config): BrokerOptions {
     validator: true,
     metrics: { enabled: false },
     tracing: { enabled: false },
-    // Moleculer's own, in its order, without those that nothing here asks for: each one makes promises of its own for every call.
-    internalMiddlewares: false,
-    middlewares: [
-      causesMiddleware(),
-      identityMiddleware(),
-      ...(isCluster ? [watchNodesMiddleware(), pacedMiddleware()] : []),
-      ...['ActionHook', 'Validator', 'ContextTracker', 'CircuitBreaker', 'Timeout', 'Retry', 'ErrorHandler'],
-    ] as BrokerOptions['middlewares'],
+    middlewares: [causesMiddleware(), identityMiddleware(), ...(isCluster ? [watchNodesMiddleware(), pacedMiddleware()] : [])],
     replOptions: { delimiter: 'prisme $', customCommands: consoleCommands() } as unknown as NonNullable<BrokerOptions['replOptions']>,
     created(broker) {
       useConfig(broker, config);

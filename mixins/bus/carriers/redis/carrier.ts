@@ -28,6 +28,8 @@ const SHARDS = 16;
 const CLOCK_SKEW_MS = 60_000;
 const FIND_LIMIT = 200_000;
 const SCAN_COUNT = 1_000;
+/** How long the question who is gone may take. */
+const PRESENCE_MS = 1_000;
 
 export async function open(options: CarrierOptions): Promise<Carrier> {
   const { logger, maxEntries = 1_000_000, keepMs = 3_600_000, timeoutMs = 10_000 } = options;
@@ -210,10 +212,13 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
   // Servers of a cluster do not tell each other who is subscribed.
   const presence = isCluster ? undefined : openPresence({ client, another, channelOf: keys.alive, logger });
 
+  /** An addition to the leases: whoever asks must not wait for it, nor fail with it. */
+  const goneOf = async (names: string[]): Promise<string[]> => (presence ? within(presence.gone(names), PRESENCE_MS).catch(() => []) : []);
+
   /** Members without those whose process is gone; what these own can be taken at once. */
   async function present(group: string, members: string[], own: string): Promise<string[]> {
     const processes = new Set(members.filter((member) => member !== own).map(processOf));
-    const gone = new Set(await presence?.gone([...processes]));
+    const gone = new Set(await goneOf([...processes]));
     const dead = gone.size === 0 ? [] : members.filter((member) => member !== own && gone.has(processOf(member)));
     for (const member of dead) {
       await each((shard) => client.busEvict(keys.lease(shard, group), keys.state(shard, group), member));
@@ -279,7 +284,7 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
       return (await present(group, members, member)).sort();
     },
     announce: (name, onSeen) => presence?.announce(name, onSeen),
-    gone: async (names) => presence?.gone(names) ?? [],
+    gone: goneOf,
     async leave(group, member) {
       await within(client.zrem(keys.members(group), member));
     },
