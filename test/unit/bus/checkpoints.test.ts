@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -9,6 +9,12 @@ import { eventually } from '../../support/eventually.ts';
 
 const TEXT = 'x'.repeat(3_000);
 const ROWS = 40;
+
+/** How many locks this process holds on a file. @see proc_locks(5) */
+const locksOn = (file: string) =>
+  readFileSync('/proc/locks', 'utf8')
+    .split('\n')
+    .filter((line) => line.includes(` ${process.pid} `) && line.includes(`:${statSync(file).ino} `)).length;
 
 describe('checkpoints of the embedded log', () => {
   let folder: string;
@@ -79,6 +85,22 @@ describe('checkpoints of the embedded log', () => {
     const again = new DatabaseSync(file());
     expect(Number((again.prepare('SELECT count(*) AS n FROM log').get() as { n: number }).n)).toBeGreaterThanOrEqual(102 * ROWS);
     again.close();
+  });
+
+  it('leave the locks of this process on its file alone', async () => {
+    const held = locksOn(file());
+    const checkpoints = open();
+    for (let n = 0; n < 100; n++) commit(checkpoints);
+    clock += 3_000;
+    commit(checkpoints);
+    for (let n = 0; n < 700; n++) {
+      commit(checkpoints);
+      await sleep(1);
+    }
+    await checkpoints.close();
+
+    expect(locksOn(file())).toBe(held);
+    expect(held).toBeGreaterThan(0);
   });
 
   it('end with the carrier, also in the middle of the work', async () => {
