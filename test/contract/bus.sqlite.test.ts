@@ -68,6 +68,24 @@ describe('the file of the SQLite log', () => {
     db.close();
   });
 
+  it('of an earlier version gets the index of this one, and keeps its events', async () => {
+    const before = await openFile('');
+    for (let n = 0; n < 20; n++) await before.send('e', { n }, { topic: EMIT_TOPIC, source: { workspaceId: 'w' } });
+    await before.close();
+    const db = new DatabaseSync(join(dir, 'bus.db'));
+    db.exec('DROP INDEX log_by_block; CREATE INDEX log_by_shard ON log (shard, seq)');
+    const bus = await openFile('');
+    const seen: unknown[] = [];
+
+    await bus.on('*', (event) => void seen.push(numberOf(event)), { group: 'g' });
+
+    await eventually(() => seen.length === 20);
+    const indexes = db.prepare("SELECT name FROM sqlite_master WHERE tbl_name = 'log' AND type = 'index' ORDER BY name").all();
+    expect(indexes.map(({ name }) => name)).toEqual(['log_by_block', 'log_by_id']);
+    db.close();
+    await bus.close();
+  });
+
   it('takes events when each commit is flushed to the disk', async () => {
     const bus = await openFile('?synchronous=FULL');
 

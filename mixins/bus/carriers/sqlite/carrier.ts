@@ -6,6 +6,7 @@
  */
 import { fault, isFault } from '../../../shared/errors.ts';
 import type { Carrier, CarrierOptions, DeathQuery, Draft, Entry, Follower, Lease, Settlement } from '../../carrier.ts';
+import { openBlocks } from './blocks.ts';
 import { openCheckpoints } from './checkpoints.ts';
 import { deathOf, entryOf, openDatabase, PAGE_BYTES, prepareAll, type Row } from './database.ts';
 import { isGone, processMark } from './process-mark.ts';
@@ -49,6 +50,7 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
 
   const db = openDatabase(file, synchronous, maxPages);
   const sql = prepareAll(db);
+  const blocks = openBlocks<Row>(db);
   const checkpoints = openCheckpoints({
     db,
     file: file === ':memory:' ? undefined : file,
@@ -133,6 +135,7 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
       db.exec('COMMIT');
     } catch (error) {
       if (db.isTransaction) db.exec('ROLLBACK');
+      blocks.rolledBack();
       throw error;
     }
     parts.forEach((part, i) => {
@@ -227,7 +230,7 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
     for (let shard = 0; shard < SHARDS; shard++) {
       // Without any group nobody has settled anything.
       const floor = groups ? Number((sql.floor.get(shard) as Row).floor ?? 0) : 0;
-      if (floor > 0) removed += Number(sql.trim.run(shard, floor, Date.now() - keep, shard, TRIM_COUNT).changes);
+      if (floor > 0) removed += blocks.trim(shard, floor, Date.now() - keep, TRIM_COUNT);
     }
     return removed;
   }
@@ -253,7 +256,7 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
       if (!followers.size) {
         version = dataVersion();
         told = Number((sql.last.get() as Row).seq);
-        toldIn = Array.from({ length: SHARDS }, (_, shard) => String((sql.lastIn.get(shard) as Row).seq));
+        toldIn = Array.from({ length: SHARDS }, (_, shard) => String(blocks.last(shard)));
         poll = setInterval(look, POLL_MS).unref();
       }
       followers.add(follower);
@@ -262,7 +265,7 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
         if (!followers.size) clearInterval(poll);
       };
     },
-    read: async (shard, after, limit) => (sql.read.all(shard, Number(after), limit) as Row[]).map(entryOf),
+    read: async (shard, after, limit) => blocks.read(shard, Number(after), limit).map(entryOf),
     fetch: async (shard, positions) =>
       positions.flatMap((position) => {
         const row = sql.one.get(Number(position)) as Row | undefined;
@@ -348,14 +351,20 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
     async backlog() {
       const groups = sql.groups.all() as Row[];
       return groups.map(({ grp }) => {
-        const { entries, oldest } = sql.backlog.get(grp as string, grp as string) as Row;
+        let entries = 0;
+        let oldest = Number.POSITIVE_INFINITY;
+        for (const { shard, cursor } of sql.cursors.all(grp as string) as Row[]) {
+          const found = blocks.count(Number(shard), Number(cursor), grp as string);
+          entries += found.entries;
+          oldest = Math.min(oldest, found.oldest ?? oldest);
+        }
         const { ahead } = sql.aheadCount.get(grp as string) as Row;
         const { dead } = sql.deadCount.get(grp as string) as Row;
-        const left = Number(entries) - Number(ahead);
+        const left = entries - Number(ahead);
         return {
           group: String(grp),
           entries: left,
-          ageMs: left > 0 && oldest ? Math.max(Date.now() - Number(oldest), 0) : undefined,
+          ageMs: left > 0 && oldest < Number.POSITIVE_INFINITY ? Math.max(Date.now() - oldest, 0) : undefined,
           dead: Number(dead),
         };
       });

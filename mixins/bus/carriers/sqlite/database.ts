@@ -35,10 +35,8 @@ export function prepareAll(db: DatabaseSync) {
   const statements = {
     version: 'PRAGMA data_version',
     last: "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'log'), 0) AS seq",
-    lastIn: 'SELECT coalesce(max(seq), 0) AS seq FROM log WHERE shard = ?',
     insert: 'INSERT INTO log (shard, id, topic, workspace, grp, at, body) VALUES (?, ?, ?, ?, ?, ?, ?)',
     after: 'SELECT * FROM log WHERE seq > ? ORDER BY seq LIMIT ?',
-    read: 'SELECT * FROM log WHERE shard = ? AND seq > ? ORDER BY seq LIMIT ?',
     one: 'SELECT * FROM log WHERE seq = ?',
     find: 'SELECT seq FROM log WHERE id = ? AND shard = ? ORDER BY seq LIMIT 1',
     groupCount: 'SELECT count(*) AS n FROM cursors',
@@ -69,10 +67,7 @@ export function prepareAll(db: DatabaseSync) {
     bury: 'DELETE FROM dead WHERE n = ?',
     deadCount: 'SELECT count(*) AS dead FROM dead WHERE grp = ?',
     floor: 'SELECT min(cursor) AS floor FROM cursors WHERE shard = ?',
-    trim: 'DELETE FROM log WHERE shard = ? AND seq <= ? AND at < ? AND seq IN (SELECT seq FROM log WHERE shard = ? ORDER BY seq LIMIT ?)',
-    backlog: `SELECT coalesce(sum(n), 0) AS entries, min(oldest) AS oldest FROM (
-      SELECT count(log.seq) AS n, min(log.at) AS oldest FROM cursors LEFT JOIN log ON log.shard = cursors.shard AND log.seq > cursors.cursor
-        AND (log.grp = '' OR log.grp = ?) WHERE cursors.grp = ? GROUP BY cursors.shard)`,
+    cursors: 'SELECT shard, cursor FROM cursors WHERE grp = ?',
   } as const;
   return Object.fromEntries(Object.entries(statements).map(([name, text]) => [name, db.prepare(text)])) as Record<
     keyof typeof statements,

@@ -1,10 +1,14 @@
 /** schema — tables of the SQLite log. `seq` is the position of an entry: monotonic over all processes, as SQLite has one writer at a time. */
+import { BLOCK_INDEX } from './blocks.ts';
+
 export const SCHEMA = `
   CREATE TABLE IF NOT EXISTS log (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, shard INTEGER NOT NULL, id TEXT NOT NULL, topic TEXT NOT NULL,
     workspace TEXT NOT NULL, grp TEXT NOT NULL, at INTEGER NOT NULL, body TEXT NOT NULL
   );
-  CREATE INDEX IF NOT EXISTS log_by_shard ON log (shard, seq);
+  ${BLOCK_INDEX};
+  -- What there was instead, in files of earlier versions.
+  DROP INDEX IF EXISTS log_by_shard;
   CREATE INDEX IF NOT EXISTS log_by_id ON log (id);
   CREATE TABLE IF NOT EXISTS members (
     grp TEXT NOT NULL, member TEXT NOT NULL, expires INTEGER NOT NULL, process TEXT NOT NULL, PRIMARY KEY (grp, member)
