@@ -13,7 +13,6 @@ interface Row {
 
 /** Some blocks of 1024, and a rest. */
 const COUNT = 5_500;
-const IN_BUSY_SHARD = 3;
 
 describe('blocks of the SQLite log', () => {
   let db: DatabaseSync;
@@ -44,7 +43,8 @@ describe('blocks of the SQLite log', () => {
     expect(blocks.last(0)).toBe(0);
     expect(blocks.read(0, 0, 10)).toEqual([]);
     expect(blocks.count(0, 0, 'mine')).toEqual({ entries: 0, oldest: null });
-    expect(blocks.trim(0, 1_000_000, 1_000_000, 10)).toBe(0);
+    // Long after the last entry has been removed: there is nothing to go through.
+    expect(blocks.trim(0, 2 ** 50, 2 ** 50, 10)).toBe(0);
   });
 
   it.each([0, 1, 4, 5])('read shard %i in order, over blocks, from any position and to any number', (shard) => {
@@ -95,8 +95,8 @@ describe('blocks of the SQLite log', () => {
   });
 
   it('find what comes into a block that was trimmed', () => {
-    for (let n = 1; n <= IN_BUSY_SHARD; n++) insert(0, n);
-    expect(blocks.trim(0, 10, 10, 10)).toBe(IN_BUSY_SHARD);
+    for (let n = 1; n <= 3; n++) insert(0, n);
+    expect(blocks.trim(0, 10, 10, 10)).toBe(3);
     insert(0, 4);
 
     expect(blocks.last(0)).toBe(4);

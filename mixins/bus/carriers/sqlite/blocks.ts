@@ -32,7 +32,8 @@ export interface Blocks<Row> {
 }
 
 export function openBlocks<Row>(db: DatabaseSync): Blocks<Row> {
-  const ends = db.prepare('SELECT min(seq) AS first, max(seq) AS last FROM log');
+  // Each by itself is a look at one end; both in one SELECT would be one at every row.
+  const ends = db.prepare('SELECT (SELECT min(seq) FROM log) AS first, (SELECT max(seq) FROM log) AS last');
   const lastIn = db.prepare(`SELECT max(seq) AS seq FROM log WHERE ${BLOCK} = ? AND shard = ?`);
   const readIn = db.prepare(`SELECT * FROM log WHERE ${BLOCK} = ? AND shard = ? AND seq > ? ORDER BY seq LIMIT ?`);
   const trimIn = db.prepare(`DELETE FROM log WHERE ${BLOCK} = ? AND shard = ? AND seq <= ? AND at < ?`);
@@ -74,10 +75,10 @@ export function openBlocks<Row>(db: DatabaseSync): Blocks<Row> {
       return countIn.get({ first, last, shard, after, grp: group }) as { entries: number; oldest: number | null };
     },
     trim(shard, upTo, before, limit) {
-      const { first } = range(0);
-      const last = blockOf(upTo);
+      const { first, last } = range(0);
+      const end = Math.min(last, blockOf(upTo));
       let removed = 0;
-      for (let block = Math.max(first, begins[shard] ?? 0); block <= last && removed < limit; block++) {
+      for (let block = Math.max(first, begins[shard] ?? 0); block <= end && removed < limit; block++) {
         removed += Number(trimIn.run(block, shard, upTo, before).changes);
         if (anyIn.get(block, shard)) break;
         begins[shard] = block;

@@ -364,7 +364,7 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
         return {
           group: String(grp),
           entries: left,
-          ageMs: left > 0 && oldest < Number.POSITIVE_INFINITY ? Math.max(Date.now() - oldest, 0) : undefined,
+          ageMs: left > 0 ? Math.max(Date.now() - oldest, 0) : undefined,
           dead: Number(dead),
         };
       });
