@@ -1,7 +1,7 @@
 /** The index of the SQLite log by blocks answers what a look at every row would, whatever was written and removed. */
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { type Blocks, openBlocks } from '../../../mixins/bus/carriers/sqlite/blocks.ts';
+import { type Blocks, ENDS, openBlocks } from '../../../mixins/bus/carriers/sqlite/blocks.ts';
 import { SCHEMA } from '../../../mixins/bus/carriers/sqlite/schema.ts';
 
 interface Row {
@@ -110,5 +110,17 @@ describe('blocks of the SQLite log', () => {
       .all();
 
     expect(plan.map(({ detail }) => detail)).toEqual(['SEARCH log USING INDEX log_by_block (<expr>=? AND shard=? AND rowid>?)']);
+  });
+
+  it('do not look at every row for the ends of the log', () => {
+    const plan = (sql: string) =>
+      db
+        .prepare(`EXPLAIN QUERY PLAN ${sql}`)
+        .all()
+        .map(({ detail }) => String(detail));
+
+    expect(plan(ENDS)).toContain('SEARCH log');
+    expect(plan(ENDS).filter((step) => step.startsWith('SCAN log'))).toEqual([]);
+    expect(plan('SELECT min(seq), max(seq) FROM log')).not.toContain('SEARCH log');
   });
 });

@@ -13,6 +13,9 @@ const BLOCK = `seq >> ${BITS}`;
 /** Part of the schema: the planner uses an index on an expression where a query has the same expression. */
 export const BLOCK_INDEX = `CREATE INDEX IF NOT EXISTS log_by_block ON log (${BLOCK}, shard)`;
 
+/** Each by itself is a look at one end; both in one SELECT would be one at every row. */
+export const ENDS = 'SELECT (SELECT min(seq) FROM log) AS first, (SELECT max(seq) FROM log) AS last';
+
 const blockOf = (position: number) => Math.floor(position / 2 ** BITS);
 
 export interface Blocks<Row> {
@@ -32,8 +35,7 @@ export interface Blocks<Row> {
 }
 
 export function openBlocks<Row>(db: DatabaseSync): Blocks<Row> {
-  // Each by itself is a look at one end; both in one SELECT would be one at every row.
-  const ends = db.prepare('SELECT (SELECT min(seq) FROM log) AS first, (SELECT max(seq) FROM log) AS last');
+  const ends = db.prepare(ENDS);
   const lastIn = db.prepare(`SELECT max(seq) AS seq FROM log WHERE ${BLOCK} = ? AND shard = ?`);
   const readIn = db.prepare(`SELECT * FROM log WHERE ${BLOCK} = ? AND shard = ? AND seq > ? ORDER BY seq LIMIT ?`);
   const trimIn = db.prepare(`DELETE FROM log WHERE ${BLOCK} = ? AND shard = ? AND seq <= ? AND at < ?`);
