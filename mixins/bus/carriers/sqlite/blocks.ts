@@ -18,34 +18,48 @@ export const ENDS = 'SELECT (SELECT min(seq) FROM log) AS first, (SELECT max(seq
 
 const blockOf = (position: number) => Math.floor(position / 2 ** BITS);
 
+/** Positions removed in one go; a part of a block. */
+const WINDOW = 256;
+const endOfWindow = (position: number) => position - (position % WINDOW) + WINDOW - 1;
+
 export interface Blocks<Row> {
   /** Position of the last entry of a shard; 0: it has none. */
   last(shard: number): number;
   /** Entries of a shard after a position, in order. */
   read(shard: number, after: number, limit: number): Row[];
-  /** Entries of a shard after a position that concern a group, and when the oldest of them was written. */
-  count(shard: number, after: number, group: string): { entries: number; oldest: number | null };
+  /** Entries of a shard after a position that concern a group, and when the oldest of them was written; block by block, as it takes a while. */
+  count(shard: number, after: number, group: string): Iterable<{ entries: number; oldest: number | null }>;
   /**
-   * Removes the oldest entries of a shard, up to a position and a time; block by block, so a few more than `limit` may go.
-   * @returns how many
+   * Removes the oldest entries, in each shard up to its floor, and up to a time; window by window, so a few more than `limit` may go.
+   * @param floors by shard; 0: nothing of it may go
+   * @returns how many; less than `limit`: there are no more
    */
-  trim(shard: number, upTo: number, before: number, limit: number): number;
+  trim(floors: number[], before: number, limit: number): number;
   /** What was removed in a transaction is there again. */
   rolledBack(): void;
 }
 
 export function openBlocks<Row>(db: DatabaseSync): Blocks<Row> {
   const ends = db.prepare(ENDS);
-  const lastIn = db.prepare(`SELECT max(seq) AS seq FROM log WHERE ${BLOCK} = ? AND shard = ?`);
+  const lastIn = walk('max(seq)', -1);
+  const nextIn = walk('min(seq)', 1);
   const readIn = db.prepare(`SELECT * FROM log WHERE ${BLOCK} = ? AND shard = ? AND seq > ? ORDER BY seq LIMIT ?`);
   const trimIn = db.prepare(`DELETE FROM log WHERE ${BLOCK} = ? AND shard = ? AND seq <= ? AND at < ?`);
-  const anyIn = db.prepare(`SELECT 1 FROM log WHERE ${BLOCK} = ? AND shard = ? LIMIT 1`);
-  const countIn = db.prepare(`
-    WITH RECURSIVE blocks (n) AS (SELECT :first UNION ALL SELECT n + 1 FROM blocks WHERE n < :last)
-    SELECT count(*) AS entries, min(at) AS oldest FROM blocks CROSS JOIN log
-      WHERE ${BLOCK} = n AND shard = :shard AND seq > :after AND grp IN ('', :grp)`);
+  const firstIn = db.prepare(`SELECT min(seq) AS seq FROM log WHERE ${BLOCK} = ? AND shard = ?`);
+  const countIn = db.prepare(
+    `SELECT count(*) AS entries, min(at) AS oldest FROM log WHERE ${BLOCK} = ? AND shard = ? AND seq > ? AND grp IN ('', ?)`,
+  );
 
-  /** In each shard the first block that may hold something: one that was left empty stays so. */
+  /** The first entry a shard has on the way from a block to another; block by block, but within one statement. */
+  function walk(seq: string, step: number) {
+    return db.prepare(`
+      WITH RECURSIVE
+        blocks (n) AS (SELECT :begin UNION ALL SELECT n + ${step} FROM blocks WHERE n <> :end),
+        found (seq) AS (SELECT (SELECT ${seq} FROM log WHERE ${BLOCK} = n AND shard = :shard) FROM blocks)
+      SELECT seq FROM found WHERE seq IS NOT NULL LIMIT 1`);
+  }
+
+  /** In each shard the position before which nothing is left: only the end of the log gets entries. */
   let begins: (number | undefined)[] = [];
 
   /** Blocks with entries after a position; none: first > last. */
@@ -55,14 +69,18 @@ export function openBlocks<Row>(db: DatabaseSync): Blocks<Row> {
     return { first: blockOf(Math.max(first, after + 1)), last: blockOf(last) };
   }
 
+  /** Position of the first entry of a shard from a block on; none: behind the last of the log. */
+  function next(shard: number, begin: number, last: number): number {
+    const end = blockOf(last);
+    if (begin > end) return last + 1;
+    return (nextIn.get({ begin, end, shard }) as { seq: number } | undefined)?.seq ?? last + 1;
+  }
+
   return {
     last(shard) {
       const { first, last } = range(0);
-      for (let block = last; block >= first; block--) {
-        const { seq } = lastIn.get(block, shard) as { seq: number | null };
-        if (seq !== null) return seq;
-      }
-      return 0;
+      if (first > last) return 0;
+      return (lastIn.get({ begin: last, end: first, shard }) as { seq: number } | undefined)?.seq ?? 0;
     },
     read(shard, after, limit) {
       const { first, last } = range(after);
@@ -71,19 +89,29 @@ export function openBlocks<Row>(db: DatabaseSync): Blocks<Row> {
         for (const row of readIn.all(block, shard, after, limit - rows.length) as Row[]) rows.push(row);
       return rows;
     },
-    count(shard, after, group) {
+    *count(shard, after, group) {
       const { first, last } = range(after);
-      if (first > last) return { entries: 0, oldest: null };
-      return countIn.get({ first, last, shard, after, grp: group }) as { entries: number; oldest: number | null };
+      for (let block = first; block <= last; block++)
+        yield countIn.get(block, shard, after, group) as { entries: number; oldest: number | null };
     },
-    trim(shard, upTo, before, limit) {
-      const { first, last } = range(0);
-      const end = Math.min(last, blockOf(upTo));
+    trim(floors, before, limit) {
+      const { first, last } = ends.get() as { first: number | null; last: number | null };
+      if (first === null || last === null) return 0;
+      const begin = (shard: number) => Math.max(begins[shard] ?? 0, first);
+      const floorOf = (shard: number) => floors[shard] as number;
+      let open = [...floors.keys()].filter((shard) => floorOf(shard) >= begin(shard));
       let removed = 0;
-      for (let block = Math.max(first, begins[shard] ?? 0); block <= end && removed < limit; block++) {
-        removed += Number(trimIn.run(block, shard, upTo, before).changes);
-        if (anyIn.get(block, shard)) break;
-        begins[shard] = block;
+      // Shards go on together: what lies in one place is removed in one go, whatever its shard, as its pages are changed then only once.
+      while (open.length && removed < limit) {
+        const end = endOfWindow(Math.min(...open.map(begin)));
+        for (const shard of open) {
+          if (begin(shard) > end) continue;
+          removed += Number(trimIn.run(blockOf(end), shard, Math.min(floorOf(shard), end), before).changes);
+          const { seq } = firstIn.get(blockOf(end), shard) as { seq: number | null };
+          begins[shard] = seq ?? next(shard, blockOf(end) + 1, last);
+        }
+        // A shard stops where what is left of the window is not settled, or too young.
+        open = open.filter((shard) => begin(shard) > end && begin(shard) <= floorOf(shard));
       }
       return removed;
     },

@@ -4,25 +4,25 @@
  * Writes are gathered and committed together (group commit): appends and settlements of one turn of the event loop share a transaction. Entries
  * committed here reach the followers at once; those of other processes are noticed by `PRAGMA data_version`, looked at every POLL_MS.
  */
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { fault, isFault } from '../../../shared/errors.ts';
-import type { Carrier, CarrierOptions, DeathQuery, Draft, Entry, Follower, Lease, Settlement } from '../../carrier.ts';
+import type { Backlog, Carrier, CarrierOptions, DeathQuery, Draft, Entry, Follower, Lease, Settlement } from '../../carrier.ts';
 import { openBlocks } from './blocks.ts';
 import { openCheckpoints } from './checkpoints.ts';
 import { deathOf, entryOf, openDatabase, PAGE_BYTES, prepareAll, type Row } from './database.ts';
 import { isGone, processMark } from './process-mark.ts';
+import { openRoom, SLICE, SPARE_PAGES } from './room.ts';
 
 const SHARDS = 16;
 /** Shortest time between two commits under load; an idle log commits in the same turn of the event loop. */
 const COMMIT_MS = 1;
-/** Kept free of events when the size of the file is limited: groups must be able to settle in a full log. */
-const SPARE_PAGES = 64;
-/** How soon a full log is counted again. */
-const RECOUNT_MS = 100;
 /** How soon writes of other processes are noticed. */
 const POLL_MS = 5;
 const READ_COUNT = 1_000;
-/** Entries of a shard removed in one transaction: trimming must not hold up writers. */
-const TRIM_COUNT = 200;
+/** Slices trimmed in one go, each in a commit of its own. */
+const TRIM_SLICES = 20;
+/** How long looking through what a group has left may hold the event loop at a time. */
+const LOOK_MS = 2;
 
 interface Pending {
   drafts?: Draft[];
@@ -51,6 +51,7 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
   const db = openDatabase(file, synchronous, maxPages);
   const sql = prepareAll(db);
   const blocks = openBlocks<Row>(db);
+  const room = openRoom({ sql, blocks, shards: SHARDS, maxEntries, maxPages });
   const checkpoints = openCheckpoints({
     db,
     file: file === ':memory:' ? undefined : file,
@@ -74,10 +75,12 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
     return Number((sql.version.get() as Row).data_version);
   }
 
+  const closed = () => fault('ServiceUnavailable', { message: 'The event bus of this node is closed.' });
+
   // ---- group commit ------------------------------------------------------------------------------------------------------------------
 
   function inNextCommit<T>(part: { drafts?: Draft[]; work?: () => T }): Promise<T> {
-    if (isClosed) return Promise.reject(fault('ServiceUnavailable', { message: 'The event bus of this node is closed.' }));
+    if (isClosed) return Promise.reject(closed());
     return new Promise<T>((resolve, reject) => {
       pending.push({ ...part, resolve, reject });
       if (isScheduled) return;
@@ -100,7 +103,7 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
       const rest = isFault(error, 'BusOverloaded') ? parts.filter(({ drafts }) => !drafts) : [];
       for (const part of parts) if (!rest.includes(part)) part.reject(error);
       try {
-        if (isFault(error, 'BusOverloaded')) trimNow(0);
+        if (isFault(error, 'BusOverloaded')) transaction(() => room.trim(0));
         if (rest.length) carryOut(rest);
       } catch (again) {
         for (const part of rest) part.reject(failureOf(again));
@@ -109,15 +112,28 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
     lastCommit = performance.now();
   }
 
-  /** One transaction. @throws whatever SQLite says; nothing is written then and nobody was told */
+  /** @throws whatever SQLite says; nothing is written then */
+  function transaction(work: () => void): void {
+    try {
+      db.exec('BEGIN IMMEDIATE');
+      work();
+      db.exec('COMMIT');
+    } catch (error) {
+      if (db.isTransaction) db.exec('ROLLBACK');
+      blocks.rolledBack();
+      throw error;
+    }
+  }
+
+  /** All of it or nothing; nobody is told before it is written. */
   function carryOut(parts: Pending[]): void {
     const answers: unknown[] = [];
     const mine: Entry[] = [];
+    const count = parts.reduce((sum, { drafts }) => sum + (drafts?.length ?? 0), 0);
     let refused: Set<Pending> | undefined;
     let characters = 0;
-    const wasFull = parts.some(({ drafts }) => drafts) && isFull();
-    try {
-      db.exec('BEGIN IMMEDIATE');
+    transaction(() => {
+      const wasFull = count > 0 && room.isFull(count);
       const now = Date.now();
       for (const part of parts) {
         if (part.drafts && wasFull) {
@@ -128,16 +144,10 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
             characters += draft.body.length;
             mine.push(insert(draft, now));
           }
-          room -= part.drafts.length;
         }
         answers.push(part.work?.());
       }
-      db.exec('COMMIT');
-    } catch (error) {
-      if (db.isTransaction) db.exec('ROLLBACK');
-      blocks.rolledBack();
-      throw error;
-    }
+    });
     parts.forEach((part, i) => {
       if (refused?.has(part)) part.reject(fault('BusOverloaded', { data: { maxEntries } }));
       else part.resolve(answers[i]);
@@ -152,25 +162,6 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
     // The draft becomes the entry: nobody else has it.
     return Object.assign(draft, { position: String(lastInsertRowid) });
   }
-
-  /** Entries the log may still take before it has to be counted again, and when it was found full. */
-  let room = 0;
-  let foundFullAt = Number.NEGATIVE_INFINITY;
-  /** Counting takes a while in a long log, so it is done when the room last found is used up. Trimming comes before refusing. */
-  function isFull(): boolean {
-    if (maxPages && usedPages() > maxPages - SPARE_PAGES && trimNow(0) === 0) return true;
-    if (room > 0) return false;
-    if (performance.now() - foundFullAt < RECOUNT_MS) return true;
-    const free = () => maxEntries - Number((sql.count.get() as Row).n);
-    let now = free();
-    if (now <= 0 && trimNow(0) > 0) now = free();
-    // Other processes fill the log too: half of what is free is this one's until the next count.
-    room = now > 0 ? Math.ceil(now / 2) : 0;
-    foundFullAt = room > 0 ? Number.NEGATIVE_INFINITY : performance.now();
-    return room === 0;
-  }
-
-  const usedPages = () => Number((sql.pages.get() as Row).page_count) - Number((sql.freePages.get() as Row).freelist_count);
 
   function failureOf(cause: unknown): Error {
     const { errcode, message } = cause as { errcode?: number; message: string };
@@ -220,19 +211,6 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
     } catch (error) {
       options.logger.warn(`bus: the log cannot be read: ${(error as Error).message}`);
     }
-  }
-
-  // ---- trimming ----------------------------------------------------------------------------------------------------------------------
-
-  function trimNow(keep: number): number {
-    const groups = Number((sql.groupCount.get() as Row).n);
-    let removed = 0;
-    for (let shard = 0; shard < SHARDS; shard++) {
-      // Without any group nobody has settled anything.
-      const floor = groups ? Number((sql.floor.get(shard) as Row).floor ?? 0) : 0;
-      if (floor > 0) removed += blocks.trim(shard, floor, Date.now() - keep, TRIM_COUNT);
-    }
-    return removed;
   }
 
   // ---- dead letters ------------------------------------------------------------------------------------------------------------------
@@ -349,27 +327,13 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
     },
 
     async backlog() {
-      const groups = sql.groups.all() as Row[];
-      return groups.map(({ grp }) => {
-        let entries = 0;
-        let oldest = Number.POSITIVE_INFINITY;
-        for (const { shard, cursor } of sql.cursors.all(grp as string) as Row[]) {
-          const found = blocks.count(Number(shard), Number(cursor), grp as string);
-          entries += found.entries;
-          oldest = Math.min(oldest, found.oldest ?? oldest);
-        }
-        const { ahead } = sql.aheadCount.get(grp as string) as Row;
-        const { dead } = sql.deadCount.get(grp as string) as Row;
-        const left = entries - Number(ahead);
-        return {
-          group: String(grp),
-          entries: left,
-          ageMs: left > 0 ? Math.max(Date.now() - oldest, 0) : undefined,
-          dead: Number(dead),
-        };
-      });
+      const turn = turns();
+      const backlog: Backlog[] = [];
+      if (followers.size) look();
+      for (const { grp } of sql.groups.all() as Row[]) backlog.push(await backlogOf(String(grp), turn));
+      return backlog;
     },
-    size: async () => Number((sql.count.get() as Row).n),
+    size: async () => room.size(),
     deaths: async (query) => deadRows(query, query.limit ?? 100).map(deathOf),
     revive: (query) =>
       inNextCommitAndTell(() => {
@@ -380,7 +344,15 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
         });
       }),
     bury: (query) => inNextCommit({ work: () => Number(db.prepare(`DELETE FROM dead WHERE ${MATCH}`).run(matchOf(query)).changes) }),
-    trim: () => inNextCommit({ work: () => trimNow(keepMs) }),
+    async trim() {
+      let removed = 0;
+      for (let n = 0; n < TRIM_SLICES; n++) {
+        const slice = await inNextCommit({ work: () => room.trim(keepMs) });
+        removed += slice;
+        if (slice < SLICE) break;
+      }
+      return removed;
+    },
     async close() {
       if (isClosed) return;
       commit();
@@ -391,6 +363,35 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
       db.close();
     },
   };
+
+  async function backlogOf(group: string, turn: () => Promise<void> | undefined): Promise<Backlog> {
+    let entries = 0;
+    let oldest = Number.POSITIVE_INFINITY;
+    for (const { shard, cursor } of sql.cursors.all(group) as Row[]) {
+      if (followers.size && Number(toldIn[shard as number]) <= Number(cursor)) continue;
+      for (const part of blocks.count(Number(shard), Number(cursor), group)) {
+        entries += part.entries;
+        oldest = Math.min(oldest, part.oldest ?? oldest);
+        await turn();
+      }
+    }
+    const { ahead } = sql.aheadCount.get(group) as Row;
+    const { dead } = sql.deadCount.get(group) as Row;
+    const left = Math.max(entries - Number(ahead), 0);
+    return { group, entries: left, ageMs: left > 0 ? Math.max(Date.now() - oldest, 0) : undefined, dead: Number(dead) };
+  }
+
+  /** Lets the event loop go on where it was held for long enough. */
+  function turns(): () => Promise<void> | undefined {
+    let began = performance.now();
+    return () => {
+      if (performance.now() - began < LOOK_MS) return;
+      return nextTurn().then(() => {
+        if (isClosed) throw closed();
+        began = performance.now();
+      });
+    };
+  }
 
   async function inNextCommitAndTell(work: () => Entry[]): Promise<number> {
     const entries = await inNextCommit({ work });

@@ -2,6 +2,7 @@
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { fault, isFault } from '../../../shared/errors.ts';
 import { type Entry, FORMAT, newerFormat, type StoredDeath } from '../../carrier.ts';
+import { countEntries } from './room.ts';
 import { SCHEMA } from './schema.ts';
 
 export const PAGE_BYTES = 4_096;
@@ -19,6 +20,7 @@ export function openDatabase(file: string, synchronous: string, maxPages: number
       throw fault('ConfigurationError', { message: newerFormat(format), data: { variable: 'BUS_URL' } });
     }
     db.exec(SCHEMA);
+    countEntries(db);
     if (format < FORMAT) db.exec(`PRAGMA user_version = ${FORMAT}`);
     return db;
   } catch (cause) {
@@ -31,6 +33,8 @@ export function openDatabase(file: string, synchronous: string, maxPages: number
   }
 }
 
+export type Statements = ReturnType<typeof prepareAll>;
+
 export function prepareAll(db: DatabaseSync) {
   const statements = {
     version: 'PRAGMA data_version',
@@ -41,7 +45,8 @@ export function prepareAll(db: DatabaseSync) {
     find: 'SELECT seq FROM log WHERE id = ? AND shard = ? ORDER BY seq LIMIT 1',
     groupCount: 'SELECT count(*) AS n FROM cursors',
     cursorCount: 'SELECT count(*) AS n FROM cursors WHERE grp = ?',
-    count: 'SELECT count(*) AS n FROM log',
+    size: "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'log'), 0) - (SELECT entries FROM trimmed) AS n",
+    trimmed: 'UPDATE trimmed SET entries = entries + ?',
     pages: 'PRAGMA page_count',
     freePages: 'PRAGMA freelist_count',
     groups: 'SELECT DISTINCT grp FROM cursors ORDER BY grp',

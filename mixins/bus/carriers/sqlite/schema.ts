@@ -10,6 +10,8 @@ export const SCHEMA = `
   -- What there was instead, in files of earlier versions.
   DROP INDEX IF EXISTS log_by_shard;
   CREATE INDEX IF NOT EXISTS log_by_id ON log (id);
+  -- One row: entries ever removed from the log (room.ts).
+  CREATE TABLE IF NOT EXISTS trimmed (entries INTEGER NOT NULL);
   CREATE TABLE IF NOT EXISTS members (
     grp TEXT NOT NULL, member TEXT NOT NULL, expires INTEGER NOT NULL, process TEXT NOT NULL, PRIMARY KEY (grp, member)
   ) WITHOUT ROWID;
