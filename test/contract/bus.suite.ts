@@ -781,6 +781,26 @@ export function busContract(name: string, openLog: () => Promise<BusLog>, { isCl
         await eventually(() => emit(node, 'w', 0).then(() => true));
       });
 
+      it('refuses nobody when the log is full of what was settled: the oldest give way, the newest stay for replay', async () => {
+        const node = await openNode({ maxEntries: 2_000, settleMs: 1 });
+        let seen = 0;
+        await node.on('*', () => void seen++, { group: 'g' });
+
+        for (let sent = 0; sent < 9_000; ) {
+          const burst = range(50).map((n) => emit(node, `w${n % 3}`, sent + n));
+          await Promise.all(burst);
+          sent += burst.length;
+          await eventually(() => seen === sent, { everyMs: 1 });
+        }
+
+        const { carrier } = node.core;
+        expect(await carrier.size()).toBeLessThanOrEqual(2_200);
+        const kept = await Promise.all(range(carrier.shards).map((shard) => carrier.read(shard - 1, '0', 5_000)));
+        const numbers = kept.flat().map(({ body }) => numberOf(JSON.parse(body) as PrismeEvent));
+        expect(numbers.filter((n) => n > 8_900).sort((a, b) => a - b)).toEqual(range(100).map((n) => n + 8_900));
+        expect(numbers.length).toBe(await carrier.size());
+      });
+
       it('stores or refuses what is being sent when the node stops', async () => {
         const node = await openNode();
         const outcomes = range(200).map((n) =>

@@ -87,12 +87,13 @@ export function openMemory(store: MemoryStore, { maxEntries = 1_000_000, keepMs 
     for (const [shard, entries] of byShard) for (const follower of store.followers) follower(shard, before[shard] as string, entries);
   }
 
-  function trim(keep: number): number {
+  /** `most` of the oldest in each shard at most. */
+  function trim(keep: number, most = Number.POSITIVE_INFINITY): number {
     if (!store.groups.size) return 0;
     let removed = 0;
     for (let shard = 0; shard < SHARDS; shard++) {
       const floor = Math.min(...[...store.groups.values()].map((group) => (group[shard] as GroupShard).cursor));
-      const kept = logOf(shard).filter(({ position, at }) => Number(position) > floor || at >= store.now() - keep);
+      const kept = logOf(shard).filter(({ position, at }, n) => n >= most || Number(position) > floor || at >= store.now() - keep);
       removed += logOf(shard).length - kept.length;
       store.logs[shard] = kept;
     }
@@ -116,7 +117,7 @@ export function openMemory(store: MemoryStore, { maxEntries = 1_000_000, keepMs 
     compare: (a, b) => Number(a) - Number(b),
     append: (drafts) =>
       step(() => {
-        if (size() >= maxEntries) trim(0);
+        if (size() >= maxEntries) trim(0, Math.ceil(maxEntries / 100));
         if (size() >= maxEntries) throw fault('BusOverloaded', { data: { maxEntries } });
         write(drafts);
       }),

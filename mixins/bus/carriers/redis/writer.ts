@@ -16,6 +16,12 @@ const MAX_UNCONFIRMED_LENGTH = 64 * 1024 * 1024;
 const CALL_COUNT = 1_000;
 /** How often the length of the log is measured while something is written, and how often a full Redis is trimmed. */
 const MEASURE_MS = 1_000;
+/**
+ * From this share of its room on the log lets go of settled entries, down to the other: before it is full, as other processes fill it too, and not of all
+ * of them, as they are kept for replay.
+ */
+const HIGH = 0.9;
+const LOW = 0.8;
 
 interface Pending {
   drafts: Draft[];
@@ -40,8 +46,8 @@ export interface WriterOptions {
   logger: Logger;
   /** Entries in the whole log. */
   count(): Promise<number>;
-  /** Removes every settled entry; answers how many. */
-  trim(): Promise<number>;
+  /** Removes settled entries, about `most` of them at most; answers how many. */
+  trim(most: number): Promise<number>;
 }
 
 export interface Writer {
@@ -58,6 +64,8 @@ export function openWriter({ client, isCluster, keys, maxEntries, timeoutMs, log
   let length = 0;
   let measuredAt = Number.NEGATIVE_INFINITY;
   let measuring: Promise<void> | null = null;
+  /** It was full when it was last measured, and nothing gave way. */
+  let isStuck = false;
   let trimmedAt = Number.NEGATIVE_INFINITY;
 
   function append(drafts: Draft[]): Promise<void> {
@@ -86,11 +94,7 @@ export function openWriter({ client, isCluster, keys, maxEntries, timeoutMs, log
     };
     const late = setTimeout(refuse, timeoutMs, fault('ServiceUnavailable', { message: 'The Redis of the event bus does not answer.' }));
     try {
-      if (performance.now() - measuredAt > MEASURE_MS) {
-        measuring ??= measure();
-        if (length >= maxEntries || measuredAt < 0) await measuring;
-      }
-      if (length >= maxEntries) throw fault('BusOverloaded', { data: { maxEntries } });
+      if (await isFull()) throw fault('BusOverloaded', { data: { maxEntries } });
       await Promise.all(callsOf(parts, isCluster).map(send));
     } catch (error) {
       refuse(refusalOf(error as Error));
@@ -106,7 +110,12 @@ export function openWriter({ client, isCluster, keys, maxEntries, timeoutMs, log
   async function send({ parts, logs, args, count }: Call): Promise<void> {
     try {
       const answer = await client.busAppend(logs.size, ...[...logs.keys()].map(keys.log), maxEntries, ...args);
-      if (answer < 0) throw fault('BusOverloaded', { data: { maxEntries } });
+      if (answer < 0) {
+        // Others have filled it. These are not tried again: what was sent after them may be written already.
+        length = Math.max(length, maxEntries);
+        if (!isStuck) measuring ??= measure();
+        throw fault('BusOverloaded', { data: { maxEntries } });
+      }
       length += count;
       for (const { resolve } of parts) resolve();
     } catch (error) {
@@ -122,17 +131,27 @@ export function openWriter({ client, isCluster, keys, maxEntries, timeoutMs, log
       return fault('ServiceUnavailable', { message: `The event could not be written: ${cause.message}`, cause });
     if (performance.now() - trimmedAt > MEASURE_MS) {
       trimmedAt = performance.now();
-      trim().catch((error) => logger.warn(`bus: the log cannot be trimmed: ${(error as Error).message}`));
+      trim(Number.POSITIVE_INFINITY).catch((error) => logger.warn(`bus: the log cannot be trimmed: ${(error as Error).message}`));
     }
     return fault('BusOverloaded', { message: 'The Redis of the event bus is full; retry later.', cause });
+  }
+
+  /** Measured now and then, and at once when it seems to be full. */
+  async function isFull(): Promise<boolean> {
+    const isDue = performance.now() - measuredAt > MEASURE_MS;
+    if (isDue || (length >= maxEntries && !isStuck)) {
+      measuring ??= measure();
+      if (length >= maxEntries || measuredAt < 0) await measuring;
+    }
+    return length >= maxEntries;
   }
 
   async function measure(): Promise<void> {
     try {
       let now = await count();
-      // Trimming comes before refusing: settled entries kept for replay give way.
-      if (now >= maxEntries && (await trim()) > 0) now = await count();
+      if (now >= maxEntries * HIGH && (await trim(now - maxEntries * LOW)) > 0) now = await count();
       length = now;
+      isStuck = now >= maxEntries;
     } catch (error) {
       logger.warn(`bus: the log cannot be measured: ${(error as Error).message}`);
     } finally {
