@@ -8,12 +8,14 @@ import { keysOf } from '../../mixins/bus/carriers/redis/keys.ts';
 import { shardOf } from '../../mixins/bus/topics.ts';
 import { loadConfig } from '../../mixins/shared/config.ts';
 import { EMIT_TOPIC } from '../../mixins/shared/event.ts';
-import { hexId } from '../../mixins/shared/ids.ts';
+import { hexId, ulidOf } from '../../mixins/shared/ids.ts';
 import { eventually } from '../support/eventually.ts';
 import { redisAvailable, startRedis, type TestRedis } from '../support/redis.ts';
 import { openTcpProxy } from '../support/tcp-proxy.ts';
 import { busContract, emit, numberOf } from './bus.suite.ts';
 
+let made = 0n;
+const idAt = (at: number) => ulidOf(at, ++made);
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 if (redisAvailable()) {
@@ -337,6 +339,55 @@ if (redisAvailable()) {
       } finally {
         client.disconnect();
         await server.stop();
+      }
+    });
+
+    it('has a long log: an event is found where its id says, or further and further from there, without reading all of it', async () => {
+      const client = new Redis(redis.url);
+      const namespace = `find${hexId()}`;
+      const node = await openNode(redis.url, namespace);
+      const log = keysOf(namespace).log(3);
+      const began = Date.now() - 120_000;
+      const entries = 40_000;
+      /** Times are milliseconds since the log began. */
+      const add = (pipeline: ReturnType<typeof client.pipeline>, at: number, id: string) =>
+        pipeline.xadd(log, `${began + at}-*`, 'h', headOf({ shard: 3, id, topic: 't', workspaceId: 'w', group: '', body: '' }), 'b', '{}');
+      const special: [made: number, written: number][] = [
+        [60_000, 60_002], // as it should be
+        [70_000, 69_900], // its producer's clock is ahead
+        [90_000, 60_500], // far ahead
+        [20_000, 80_000], // written after an outage, or sent once more by a run that was interrupted
+        [117_000, 117_000],
+      ];
+      const ids = special.map(([made]) => idAt(began + made));
+      const named = 'derived-from-something-else';
+      for (let n = 0; n < entries; ) {
+        const pipeline = client.pipeline();
+        for (let i = 0; i < 1_000; i++, n++) {
+          const at = n * 3;
+          for (const [k, [, written]] of special.entries()) if (written >= at && written < at + 3) add(pipeline, at, ids[k] as string);
+          if (at === 30_000) add(pipeline, at, named);
+          add(pipeline, at, idAt(began + at));
+        }
+        await pipeline.exec();
+      }
+      const looks = async () => Number(/cmdstat_xrange:calls=(\d+)/.exec(await client.info('commandstats'))?.[1]);
+      const { carrier } = node.core;
+      try {
+        for (const [k, id] of [...ids, named].entries()) {
+          const position = (await carrier.find(3, id)) as string;
+          expect([k, (await carrier.fetch(3, [position]))[0]?.id]).toEqual([k, id]);
+        }
+        const before = await looks();
+        await carrier.find(3, ids[0] as string);
+        await carrier.find(3, ids[4] as string);
+        expect((await looks()) - before).toBe(2);
+        expect(await carrier.find(3, idAt(began + 60_000))).toBeNull();
+        expect(await carrier.find(3, idAt(began - 10_000_000))).toBeNull();
+        expect(await carrier.find(3, 'nothing of the kind')).toBeNull();
+        expect(await carrier.find(4, ids[0] as string)).toBeNull();
+      } finally {
+        client.disconnect();
       }
     });
 

@@ -18,16 +18,13 @@ import {
 import { checkServer, connect } from './connect.ts';
 import { openDeaths } from './deaths.ts';
 import { compare, entriesOf, nextOf, type RawEntry } from './entries.ts';
+import { findEntry } from './finder.ts';
 import { keysOf } from './keys.ts';
 import { openPresence } from './presence.ts';
 import { openReader, type Reader } from './reader.ts';
 import { openWriter } from './writer.ts';
 
 const SHARDS = 16;
-/** The time in an event id and the one in its stream id come from two clocks; `find` looks this far before. */
-const CLOCK_SKEW_MS = 60_000;
-const FIND_LIMIT = 200_000;
-const SCAN_COUNT = 1_000;
 /** Entries removed in one call. */
 const TRIM_SLICE = 1_000;
 /** How long the question who is gone may take. */
@@ -263,18 +260,7 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
         return entriesOf(shard, found as RawEntry[]);
       });
     },
-    async find(shard, id) {
-      const time = timeOf(id);
-      let after = time === null ? '-' : String(Math.max(time - CLOCK_SKEW_MS, 0));
-      for (let seen = 0; seen < FIND_LIMIT; seen += SCAN_COUNT) {
-        const raw = (await within(client.xrange(keys.log(shard), after, '+', 'COUNT', SCAN_COUNT))) as RawEntry[];
-        const found = entriesOf(shard, raw).find((entry) => entry.id === id);
-        if (found) return found.position;
-        if (raw.length < SCAN_COUNT) return null;
-        after = `(${(raw.at(-1) as RawEntry)[0]}`;
-      }
-      return null;
-    },
+    find: (shard, id) => within(findEntry(client, keys.log(shard), id)),
 
     async register(group) {
       await within(client.busRegister(keys.groups, group));
@@ -333,13 +319,3 @@ async function waitUntil(check: () => boolean): Promise<void> {
 
 /** A member is `<process>/<number>`. */
 const processOf = (member: string): string => member.slice(0, Math.max(member.lastIndexOf('/'), 0)) || member;
-
-const CROCKFORD = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
-
-/** Milliseconds inside a ULID, or `null` for an id of another kind. */
-function timeOf(id: string): number | null {
-  if (!/^[0-9A-HJKMNP-TV-Z]{26}$/.test(id)) return null;
-  let time = 0;
-  for (const letter of id.slice(0, 10)) time = time * 32 + CROCKFORD.indexOf(letter);
-  return time;
-}

@@ -17,6 +17,7 @@ const SCRIPTS = {
   busEvict: ['evict', 2],
   busSettle: ['settle', 5],
   busRevive: ['revive', 2],
+  busFind: ['find', 1],
 } as const;
 type Script = (...args: (string | number)[]) => Promise<any>;
 type Scripts = Record<keyof typeof SCRIPTS, Script>;

@@ -1,0 +1,42 @@
+/**
+ * finder — where the entry of an event stands in the log of its shard. Streams know positions, not event ids; but an event id begins with the time at which
+ * the event was made, and a stream id with the time at which Redis got it, a moment later. So it is looked for where it should be, then further and further
+ * away: clocks differ, a producer was without Redis for a while, a run that was interrupted sends its events again.
+ */
+import { ulidTime } from '../../../shared/ids.ts';
+import type { Position } from '../../carrier.ts';
+import type { Client } from './connect.ts';
+import { nextOf } from './entries.ts';
+
+/** How far from the time in the id, ms: before it (clocks), and after. The last two are the whole of the minute before, and the rest of the log. */
+const AROUND: readonly (readonly [number, number])[] = [
+  [-20, 1_000],
+  [-200, -21],
+  [-2_000, -201],
+  [-20_000, -2_001],
+  [-60_000, -20_001],
+  [1_001, Number.POSITIVE_INFINITY],
+];
+const FIRST_COUNT = 100;
+const MAX_COUNT = 1_000;
+/** Entries looked at in all; an event that is further away counts as not kept any more. */
+const LIMIT = 200_000;
+
+/** @returns `null` when the log has no entry of that event (any more) */
+export async function findEntry(client: Client, log: string, id: string): Promise<Position | null> {
+  const time = ulidTime(id);
+  let left = LIMIT;
+  for (const [from, to] of Number.isNaN(time) ? [[Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY] as const] : AROUND) {
+    const last = Number.isFinite(to) ? String(time + to) : '+';
+    if (Number.isFinite(to) && time + to < 0) continue;
+    let first = Number.isFinite(from) ? String(Math.max(time + from, 0)) : '-';
+    for (let count = FIRST_COUNT; left > 0; count = Math.min(2 * count, MAX_COUNT)) {
+      const [found, end] = (await client.busFind(log, id, first, last, count)) as [string, string];
+      if (found) return found;
+      if (!end) break;
+      left -= count;
+      first = nextOf(end);
+    }
+  }
+  return null;
+}
