@@ -92,7 +92,10 @@ export function openWriter({ client, isCluster, keys, maxEntries, timeoutMs, log
     const refuse = (error: Error) => {
       for (const part of parts) part.reject(error);
     };
-    const late = setTimeout(refuse, timeoutMs, fault('ServiceUnavailable', { message: 'The Redis of the event bus does not answer.' }));
+    const late = setTimeout(
+      () => refuse(fault('ServiceUnavailable', { message: 'The Redis of the event bus does not answer.' })),
+      timeoutMs,
+    );
     try {
       if (await isFull()) throw fault('BusOverloaded', { data: { maxEntries } });
       await Promise.all(callsOf(parts, isCluster).map(send));
