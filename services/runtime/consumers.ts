@@ -41,7 +41,7 @@ export interface ConsumersOptions {
 /** Events of one workspace that are worked on at once, by lanes: enough to be fast, too few to crowd out others. */
 const LANES_PER_WORKSPACE = 256;
 const MAX_IN_FLIGHT = 1000;
-const WAIT_BATCH = 64;
+const WAIT_BATCH = 500;
 
 /** Changes that may change what is scheduled. */
 const PLANNED_BY = [

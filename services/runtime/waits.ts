@@ -46,6 +46,8 @@ export const MAX_WAIT_MS = 30 * DAY;
 const KEEP_OUTCOME_MS = HOUR;
 const INDEX_TTL_MS = MAX_WAIT_MS + DAY;
 const LOOK_EVERY_MS = 400;
+/** Keys asked for, and waits decided, at a time. */
+const PART = 500;
 
 type Scalar = string | number | boolean | null;
 const isScalar = (value: unknown): value is Scalar => value === null || ['string', 'number', 'boolean'].includes(typeof value);
@@ -103,6 +105,11 @@ function placesOf(wait: Wait): Place[] {
     if (!anchors?.length) return [{ type: event, field: '', value: '' }];
     return anchors.map(([field, value]) => ({ type: event, field, value }));
   });
+}
+
+/** Does it for each, some hundred at a time. */
+async function inParts<T>(items: T[], work: (item: T) => Promise<unknown>): Promise<void> {
+  for (let from = 0; from < items.length; from += PART) await Promise.all(items.slice(from, from + PART).map(work));
 }
 
 export interface WaitsOptions {
@@ -163,28 +170,54 @@ export function createWaits({ cache, now = Date.now, onDecided }: WaitsOptions) 
     });
   }
 
-  /** Registered waits that accept `event`. */
-  async function candidates(event: PrismeEvent, fields: string[]): Promise<Wait[]> {
-    const ws = event.source.workspaceId as string;
-    const places = new Map<string, string>();
-    for (const field of fields) {
+  /** Keys under which a wait that accepts `event` is filed. */
+  function placesIn(event: PrismeEvent, fields: string[]): string[] {
+    return fields.flatMap((field) => {
       const found = field === '' ? '' : valueAt(event, field.split('.'));
       const values = field === '' ? [''] : [found, ...(Array.isArray(found) ? found : [])].map(textOf).filter((text) => text !== undefined);
-      for (const value of values) {
-        const place = placeKey(ws, { type: event.type, field, value });
-        for (const id of await cache.members(place)) places.set(id, place);
+      return values.map((value) => placeKey(event.source.workspaceId as string, { type: event.type, field, value }));
+    });
+  }
+
+  /** Open waits that accept these events, in their order: few round trips, however many events and waits. */
+  async function candidates(events: { event: PrismeEvent; fields: string[] }[]): Promise<Wait[][]> {
+    const places = events.map(({ event, fields }) => placesIn(event, fields));
+    const ids = new Map<string, string[]>();
+    await inParts([...new Set(places.flat())], async (place) => void ids.set(place, await cache.members(place)));
+    /** Key of a registration → where it was found. */
+    const filed = new Map<string, { place: string; id: string }>();
+    const keysAt = events.map(({ event }, i) => {
+      const found = (places[i] as string[]).flatMap((place) => (ids.get(place) as string[]).map((id) => ({ place, id })));
+      const keys = found.map(({ place, id }) => {
+        const key = docKey(event.source.workspaceId as string, id);
+        filed.set(key, { place, id });
+        return key;
+      });
+      return [...new Set(keys)];
+    });
+    const documents = new Map<string, Wait>();
+    const stale: string[] = [];
+    const asked = [...filed.keys()];
+    for (let from = 0; from < asked.length; from += PART) {
+      const part = asked.slice(from, from + PART);
+      const found = await cache.getMany(part);
+      for (const [i, key] of part.entries()) {
+        const wait = found[i]?.value as Wait | undefined;
+        if (wait) documents.set(key, wait);
+        else stale.push(key);
       }
     }
-    if (places.size === 0) return [];
-    const ids = [...places.keys()];
-    const documents = await cache.getMany(ids.map((id) => docKey(ws, id)));
     // Left behind by a node that died: the registration has expired, its entry in the index goes too.
-    const stale = ids.filter((_, i) => documents[i] === null);
-    await Promise.all(stale.map((id) => cache.removeMembers(places.get(id) as string, [id])));
-    return documents
-      .map((document) => document?.value as Wait | undefined)
-      .filter((wait) => wait !== undefined)
-      .filter((wait) => wait.deadline > now() && accepts(wait, event));
+    await inParts(stale, (key) => {
+      const { place, id } = filed.get(key) as { place: string; id: string };
+      return cache.removeMembers(place, [id]);
+    });
+    return events.map(({ event }, i) =>
+      (keysAt[i] as string[])
+        .map((key) => documents.get(key))
+        .filter((wait) => wait !== undefined)
+        .filter((wait) => wait.deadline > now() && accepts(wait, event)),
+    );
   }
 
   const accepts = (wait: Wait, event: PrismeEvent) =>
@@ -271,17 +304,26 @@ export function createWaits({ cache, now = Date.now, onDecided }: WaitsOptions) 
       const keys = concerned.map(({ source, type }) => typeKey(source.workspaceId as string, type));
       const fields = await fieldsOf(keys);
       if (!fields) return;
-      for (const [at, event] of concerned.entries()) {
-        const ws = event.source.workspaceId as string;
-        const names = fields.get(keys[at] as string) ?? [];
-        if (names.length === 0) continue;
-        const found = await candidates(event, names);
-        // The mark comes first: once the registration is gone it is all that tells.
-        if (found.some((wait) => mutes(wait, event))) await cache.set(muteKey(ws, event.id), true, { ttlMs: HOUR });
-        for (const wait of found) await decide(wait, event);
-        // The outcome stays: the run that asked may be in the memory of another node, which has yet to read it.
-        await Promise.all(found.map(unfile));
-      }
+      const asked = concerned
+        .map((event, at) => ({ event, fields: fields.get(keys[at] as string) ?? [] }))
+        .filter((one) => one.fields.length > 0);
+      if (asked.length === 0) return;
+      const found = await candidates(asked);
+      // The first event that a wait accepts decides it.
+      const taken = new Map<string, { wait: Wait; event: PrismeEvent }>();
+      const muted = new Set<PrismeEvent>();
+      for (const [at, { event }] of asked.entries())
+        for (const wait of found[at] as Wait[]) {
+          const key = docKey(wait.workspaceId, wait.id);
+          if (taken.has(key)) continue;
+          taken.set(key, { wait, event });
+          if (mutes(wait, event)) muted.add(event);
+        }
+      // The mark comes first: once the registration is gone it is all that tells.
+      await inParts([...muted], ({ source, id }) => cache.set(muteKey(source.workspaceId as string, id), true, { ttlMs: HOUR }));
+      await inParts([...taken.values()], ({ wait, event }) => decide(wait, event));
+      // The outcome stays: the run that asked may be in the memory of another node, which has yet to read it.
+      await inParts([...taken.values()], ({ wait }) => unfile(wait));
     },
 
     /** Whether a wait asks that this event starts no automation. */
@@ -290,7 +332,7 @@ export function createWaits({ cache, now = Date.now, onDecided }: WaitsOptions) 
       const key = typeKey(ws, event.type);
       const names = (await fieldsOf([key]))?.get(key) ?? [];
       if (names.length === 0) return false;
-      const found = await candidates(event, names);
+      const [found = []] = await candidates([{ event, fields: names }]);
       return found.some((wait) => mutes(wait, event)) || (await cache.get(muteKey(ws, event.id))) !== null;
     },
 

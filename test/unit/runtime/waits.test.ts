@@ -1,11 +1,13 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, it } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { compile } from '../../../mixins/filters/condition.ts';
 import { loadConfig } from '../../../mixins/shared/config.ts';
+import type { JsonObject } from '../../../mixins/shared/json.ts';
 import { openCache } from '../../../mixins/storage/cache/cache.mixin.ts';
-import { createWaits, filterCondition } from '../../../services/runtime/waits.ts';
+import type { CacheDriver } from '../../../mixins/storage/cache/contract.ts';
+import { createWaits, filterCondition, type Wait, type Waits } from '../../../services/runtime/waits.ts';
 
 const event = { type: 't', payload: { n: 5, text: 'a-b', list: ['x'], none: null, star: 'a*' }, source: { correlationId: 'c' } };
 const matches = (filters: object) => compile(filterCondition(filters as never))(event);
@@ -109,5 +111,122 @@ describe('runs that wait for the same event', () => {
       await cache.close();
       rmSync(folder, { recursive: true, force: true });
     }
+  });
+});
+
+describe('a batch of events', () => {
+  let folder: string;
+  let cache: CacheDriver;
+  /** Rounds of calls to the cache: those made before one of them is answered are one. */
+  let rounds: number;
+  const decided: string[] = [];
+  beforeEach(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'prisme-waits-'));
+    const driver = await openCache(loadConfig({}, { dataDir: folder }));
+    let isOpen = false;
+    cache = new Proxy(driver, {
+      get(target, name) {
+        const found = Reflect.get(target, name);
+        if (typeof found !== 'function') return found;
+        return (...args: unknown[]) => {
+          if (!isOpen) rounds++;
+          isOpen = true;
+          const answer = found.apply(target, args);
+          if (answer instanceof Promise)
+            return answer.finally(() => {
+              isOpen = false;
+            });
+          return answer;
+        };
+      },
+    }) as CacheDriver;
+    decided.length = 0;
+  });
+  afterEach(async () => {
+    await cache.close();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  const waitOf = (runId: string, oneOf: Wait['oneOf']): Wait => ({
+    id: `${runId}/0`,
+    workspaceId: 'wks0001',
+    runId,
+    oneOf,
+    deadline: Date.now() + 5_000,
+    isDurable: false,
+  });
+  const eventOf = (id: string, type: string, payload: JsonObject, workspaceId = 'wks0001') => ({
+    id,
+    type,
+    payload,
+    source: { workspaceId, correlationId: 'c' },
+    createdAt: new Date().toISOString(),
+    size: 1,
+  });
+  const openWaits = () => createWaits({ cache, onDecided: (wait) => void decided.push(wait.runId) });
+  const outcomeOf = async (waits: Waits, wait: Wait) => (await waits.outcome(wait))?.event?.id;
+
+  it('decides each wait by the first event it accepts, and leaves those it concerns not', async () => {
+    const waits = openWaits();
+    const byNumber = [1, 2, 3].map((n) => waitOf(`n${n}`, [{ event: 'paid', filters: { 'payload.n': n } }]));
+    const any = waitOf('any', [{ event: 'paid' }, { event: 'sent' }]);
+    const sent = waitOf('sent', [{ event: 'sent', filters: { 'payload.tags': 'b' } }]);
+    const elsewhere = { ...waitOf('elsewhere', [{ event: 'paid' }]), workspaceId: 'wks0002' };
+    const large = waitOf('large', [{ event: 'paid', filters: { 'payload.n': { $gt: 1 } } }]);
+    for (const wait of [...byNumber, any, sent, elsewhere, large]) await waits.register(wait);
+
+    await waits.match([
+      eventOf('e0', 'other', { n: 1 }),
+      eventOf('e1', 'sent', { n: 9, tags: ['a', 'b'] }),
+      eventOf('e2', 'paid', { n: 2 }),
+      eventOf('e3', 'paid', { n: 1 }),
+      eventOf('e4', 'paid', { n: 2 }),
+    ]);
+
+    expect(await Promise.all([...byNumber, any, sent, elsewhere, large].map((wait) => outcomeOf(waits, wait)))).toEqual([
+      'e3',
+      'e2',
+      undefined,
+      'e1',
+      'e1',
+      undefined,
+      'e2',
+    ]);
+    expect([...decided].sort()).toEqual(['any', 'large', 'n1', 'n2', 'sent']);
+    // Decided ones cannot be found any more, the others can.
+    decided.length = 0;
+    await waits.match([eventOf('e5', 'paid', { n: 3 }), eventOf('e6', 'paid', { n: 1 }, 'wks0002')]);
+    expect([...decided].sort()).toEqual(['elsewhere', 'n3']);
+    waits.stop();
+  });
+
+  it('takes as many rounds for a hundred waits as for one', async () => {
+    const waits = openWaits();
+    const costs: number[] = [];
+    for (const count of [1, 100]) {
+      const list = Array.from({ length: count }, (_, n) => waitOf(`r${count}-${n}`, [{ event: 'paid', filters: { 'payload.n': n } }]));
+      for (const wait of list) await waits.register(wait);
+      rounds = 0;
+      await waits.match(Array.from({ length: 100 }, (_, n) => eventOf(`e${count}-${n}`, 'paid', { n })));
+      costs.push(rounds);
+      expect(decided).toHaveLength(count);
+      decided.length = 0;
+    }
+    expect(costs[1]).toBeLessThanOrEqual((costs[0] as number) + 2);
+    expect(costs[1]).toBeLessThan(10);
+    waits.stop();
+  });
+
+  it('mutes the event that a wait has taken for itself, and no other', async () => {
+    const waits = openWaits();
+    await waits.register(waitOf('r', [{ event: 'paid', cancelTriggers: true }]));
+    const [first, second] = [eventOf('e1', 'paid', {}), eventOf('e2', 'paid', {})];
+    expect(await waits.cancelsTriggers(first)).toBe(true);
+
+    await waits.match([first, second]);
+
+    expect(await waits.cancelsTriggers(first)).toBe(true);
+    expect(await waits.cancelsTriggers(second)).toBe(false);
+    waits.stop();
   });
 });
