@@ -222,6 +222,7 @@ export async function openCore(config: Config, options: CoreOptions = {}): Promi
       },
       replay: (afterId, workspaceId, limit) => replay(carrier, afterId, workspaceId, limit),
       lag: () => lagOf(carrier),
+      size: () => carrier.size(),
       async status() {
         const [entries, groups] = await Promise.all([carrier.size(), lagOf(carrier)]);
         return {

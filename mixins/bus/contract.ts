@@ -128,7 +128,10 @@ export interface EventBus {
   transaction<T>(work: (bus: EventBus) => Promise<T>): Promise<T>;
   /** Events after `afterId` that are still kept, oldest first: the replay window of live subscribers. `null`: the id is not kept any more. */
   replay(afterId: string, workspaceId: string, limit: number): Promise<PrismeEvent[] | null>;
+  /** How far each group is behind. Takes a while on SQLite when that is far. */
   lag(): Promise<GroupLag[]>;
+  /** Entries in the log. Quick, however many: also the question whether the store answers. */
+  size(): Promise<number>;
   /** The state of the log, its groups and this node's part in them. */
   status(): Promise<BusStatus>;
   /** From now on other nodes can tell when this process is gone. See Carrier. */

@@ -36,7 +36,7 @@ export const cacheCheck = ({ cacheUrl, nodeId }: Config, cache: CacheDriver, mod
 export const brokerCheck = ({ busUrl }: Config, bus: EventBus): Check => ({
   module: 'broker',
   driver: driverOf(busUrl),
-  check: () => bus.lag(),
+  check: () => bus.size(),
 });
 
 /** One file per node, beside what the area holds. */
