@@ -8,14 +8,14 @@ import type { Position } from '../../carrier.ts';
 import type { Client } from './connect.ts';
 import { nextOf } from './entries.ts';
 
-/** How far from the time in the id, ms: before it (clocks), and after. The last two are the whole of the minute before, and the rest of the log. */
+/** How far from the time in the id, ms: before it, up to a minute (clocks), and after, up to a quarter of an hour (outages). */
 const AROUND: readonly (readonly [number, number])[] = [
   [-20, 1_000],
   [-200, -21],
   [-2_000, -201],
   [-20_000, -2_001],
   [-60_000, -20_001],
-  [1_001, Number.POSITIVE_INFINITY],
+  [1_001, 900_000],
 ];
 const FIRST_COUNT = 100;
 const MAX_COUNT = 1_000;
