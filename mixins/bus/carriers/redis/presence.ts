@@ -20,7 +20,7 @@ export interface Presence {
 export interface PresenceOptions {
   client: Pick<Client, 'pubsub' | 'on' | 'status'>;
   /** Makes the connection of the subscription. */
-  another: () => Pick<Client, 'subscribe' | 'on' | 'disconnect'>;
+  another: () => Pick<Client, 'subscribe' | 'on' | 'once' | 'status' | 'disconnect'>;
   /** Of the channel of a name. */
   channelOf: (name: string) => string;
   logger: Logger;
@@ -57,7 +57,10 @@ export function openPresence({ client, another, channelOf, logger, clock = () =>
             if (!isStopped) for (const tell of listeners) tell(isSeen);
           });
       }
-      subscriber.subscribe(channelOf(name)).catch(refuse);
+      // Not before: a subscription on its way forbids the question with which the client begins, and it would begin again.
+      const subscribe = () => void subscriber?.subscribe(channelOf(name)).catch(refuse);
+      if (subscriber.status === 'ready') subscribe();
+      else subscriber.once('ready', subscribe);
     },
     async gone(names) {
       if (isRefused || isStopped || names.length === 0 || client.status !== 'ready') return [];
