@@ -29,7 +29,7 @@ export function openSqlite(file: string, durability: 'full' | 'normal'): Sqlite 
   const db = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS });
   chmodSync(file, 0o600);
   enterWal(db);
-  db.exec(`PRAGMA synchronous = ${durability}; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16000; PRAGMA mmap_size = 268435456;`);
+  db.exec(`PRAGMA synchronous = ${durability}; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16000;`);
 
   const statements = new Map<string, StatementSync>();
   return {
