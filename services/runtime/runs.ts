@@ -189,7 +189,8 @@ export function createRunStore(cache: CacheDriver, now: () => number = Date.now)
       if (!closed) return false;
       await Promise.all([
         fileEnd(closed.record, state),
-        cache.removeScored(DUE_KEY, runRef(ws, id)),
+        // Only a run that was handed over or put to sleep is due: its record was changed for that. What is left all the same goes when it is looked at.
+        ...(held.version > 1 ? [cache.removeScored(DUE_KEY, runRef(ws, id))] : []),
         cache.removeMembers(correlationKey(ws, held.record.correlationId), [id]),
         ...(owner ? [cache.removeMembers(nodeRunsKey(owner), [runRef(ws, id)])] : []),
         ...(state === 'done' || state === 'cancelled' ? [cache.delete(journalKey(ws, id))] : []),

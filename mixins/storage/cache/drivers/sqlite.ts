@@ -59,7 +59,7 @@ export function sqliteCache(file: string, { sweepEveryMs = 30 * SECOND, now = Da
   transaction(() => db.exec(SCHEMA));
 
   const select = db.prepare('SELECT id, kind, value, version, expires FROM entries WHERE key = ?');
-  const insert = db.prepare('INSERT INTO entries (key, kind, value, version, expires) VALUES (?, ?, ?, ?, ?)');
+  const insert = db.prepare('INSERT OR IGNORE INTO entries (key, kind, value, version, expires) VALUES (?, ?, ?, ?, ?)');
   const update = db.prepare('UPDATE entries SET value = ?, version = ?, expires = ? WHERE id = ?');
   const erase = db.prepare('DELETE FROM entries WHERE id = ?');
 
@@ -129,9 +129,11 @@ export function sqliteCache(file: string, { sweepEveryMs = 30 * SECOND, now = Da
 
   /** Makes an entry in the place of an expired one. */
   function create(key: string, kind: Kind, value: string | number | null, version: number, expires: number | null): number {
-    const old = select.get(key) as unknown as Entry | undefined;
-    if (old) discard(old);
-    return Number(insert.run(key, KINDS.indexOf(kind), value, version, expires).lastInsertRowid);
+    const insertIt = () => insert.run(key, KINDS.indexOf(kind), value, version, expires);
+    const { changes, lastInsertRowid } = insertIt();
+    if (Number(changes) === 1) return Number(lastInsertRowid);
+    discard(select.get(key) as unknown as Entry);
+    return Number(insertIt().lastInsertRowid);
   }
 
   /** The entry of a collection of elements, made when absent; a new life when one is given. */
