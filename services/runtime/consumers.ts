@@ -93,9 +93,10 @@ export async function startConsumers(options: ConsumersOptions): Promise<Subscri
     // What the platform tells of every run would push out what people ask about.
     if (starts.length === 0)
       return event.type.startsWith('runtime.') ? undefined : void explanations.add(event, { reason: 'no automation listens to it' });
-    if (await waits.cancelsTriggers(event)) return void explanations.add(event, { reason: 'a wait asked for it alone' });
+    const [isTaken, cancelled] = await Promise.all([waits.cancelsTriggers(event), cache.get(cancelledKey(workspaceId, correlationId))]);
+    if (isTaken) return void explanations.add(event, { reason: 'a wait asked for it alone' });
     if (Number(event.source.automationDepth ?? 0) > config.maxDepth) return tooDeep(event);
-    if (await cache.get(cancelledKey(workspaceId, correlationId))) return void explanations.add(event, { reason: 'its run was cancelled' });
+    if (cancelled) return void explanations.add(event, { reason: 'its run was cancelled' });
 
     const identity = await identityOf(event);
     const requests = starts.map(({ match, trigger: info }) => eventRequest(match, event, info, identity));
