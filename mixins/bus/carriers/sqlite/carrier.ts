@@ -14,8 +14,12 @@ import { isGone, processMark } from './process-mark.ts';
 import { openRoom, SLICE, SPARE_PAGES } from './room.ts';
 
 const SHARDS = 16;
-/** Shortest time between two commits under load; an idle log commits in the same turn of the event loop. */
+/**
+ * Shortest time between two commits under load: when the last one had more than FEW entries, or a node with many callers would commit a few at a time.
+ * Else what is written is committed in the same turn of the event loop: who calls one after the other waits for no clock.
+ */
 const COMMIT_MS = 1;
+const FEW = 12;
 /** How soon writes of other processes are noticed. */
 const POLL_MS = 5;
 const READ_COUNT = 1_000;
@@ -63,7 +67,9 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
   const settled = new WeakSet<Settlement>();
   let pending: Pending[] = [];
   let isScheduled = false;
+  /** The last commit: when, and how many entries. */
   let lastCommit = 0;
+  let lastCount = 0;
   let isClosed = false;
   /** Everything up to here was handed to the followers; in each shard, the last entry that was. */
   let told = 0;
@@ -85,7 +91,7 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
       pending.push({ ...part, resolve, reject });
       if (isScheduled) return;
       isScheduled = true;
-      if (performance.now() - lastCommit > COMMIT_MS) setImmediate(commit);
+      if (lastCount <= FEW || performance.now() - lastCommit > COMMIT_MS) setImmediate(commit);
       else setTimeout(commit, COMMIT_MS);
     });
   }
@@ -129,11 +135,11 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
   function carryOut(parts: Pending[]): void {
     const answers: unknown[] = [];
     const mine: Entry[] = [];
-    const count = parts.reduce((sum, { drafts }) => sum + (drafts?.length ?? 0), 0);
+    lastCount = parts.reduce((sum, { drafts }) => sum + (drafts?.length ?? 0), 0);
     let refused: Set<Pending> | undefined;
     let characters = 0;
     transaction(() => {
-      const wasFull = count > 0 && room.isFull(count);
+      const wasFull = lastCount > 0 && room.isFull(lastCount);
       const now = Date.now();
       for (const part of parts) {
         if (part.drafts && wasFull) {
