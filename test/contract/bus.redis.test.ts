@@ -360,7 +360,7 @@ if (redisAvailable()) {
         [117_000, 117_000],
       ];
       const ids = special.map(([made]) => idAt(began + made));
-      const named = 'derived-from-something-else';
+      const named = `${idAt(began + 30_000)}E`;
       for (let n = 0; n < entries; ) {
         const pipeline = client.pipeline();
         for (let i = 0; i < 1_000; i++, n++) {
@@ -384,7 +384,9 @@ if (redisAvailable()) {
         expect((await looks()) - before).toBe(2);
         expect(await carrier.find(3, idAt(began + 60_000))).toBeNull();
         expect(await carrier.find(3, idAt(began - 10_000_000))).toBeNull();
+        const rubbish = await looks();
         expect(await carrier.find(3, 'nothing of the kind')).toBeNull();
+        expect(await looks()).toBe(rubbish);
         expect(await carrier.find(4, ids[0] as string)).toBeNull();
       } finally {
         client.disconnect();

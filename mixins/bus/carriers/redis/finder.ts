@@ -21,15 +21,17 @@ const FIRST_COUNT = 100;
 const MAX_COUNT = 1_000;
 /** Entries looked at in all; an event that is further away counts as not kept any more. */
 const LIMIT = 200_000;
+/** Some ids have more behind it: `…E`, of what tells that an event was refused. */
+const ULID_LENGTH = 26;
 
-/** @returns `null` when the log has no entry of that event (any more) */
-export async function findEntry(client: Client, log: string, id: string): Promise<Position | null> {
-  const time = ulidTime(id);
+/** @returns `null` when the log has no entry of that event (any more), or the id does not begin with a time */
+export async function findEntry(client: Pick<Client, 'busFind'>, log: string, id: string): Promise<Position | null> {
+  const time = ulidTime(id.slice(0, ULID_LENGTH));
+  if (Number.isNaN(time)) return null;
   let left = LIMIT;
-  for (const [from, to] of Number.isNaN(time) ? [[Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY] as const] : AROUND) {
-    const last = Number.isFinite(to) ? String(time + to) : '+';
-    if (Number.isFinite(to) && time + to < 0) continue;
-    let first = Number.isFinite(from) ? String(Math.max(time + from, 0)) : '-';
+  for (const [from, to] of AROUND) {
+    let first = String(Math.max(time + from, 0));
+    const last = String(Math.max(time + to, 0));
     for (let count = FIRST_COUNT; left > 0; count = Math.min(2 * count, MAX_COUNT)) {
       const [found, end] = (await client.busFind(log, id, first, last, count)) as [string, string];
       if (found) return found;
