@@ -107,9 +107,13 @@ function placesOf(wait: Wait): Place[] {
   });
 }
 
+function* parts<T>(items: T[]): Generator<T[]> {
+  for (let from = 0; from < items.length; from += PART) yield items.slice(from, from + PART);
+}
+
 /** Does it for each, some hundred at a time. */
 async function inParts<T>(items: T[], work: (item: T) => Promise<unknown>): Promise<void> {
-  for (let from = 0; from < items.length; from += PART) await Promise.all(items.slice(from, from + PART).map(work));
+  for (const part of parts(items)) await Promise.all(part.map(work));
 }
 
 export interface WaitsOptions {
@@ -197,9 +201,7 @@ export function createWaits({ cache, now = Date.now, onDecided }: WaitsOptions) 
     });
     const documents = new Map<string, Wait>();
     const stale: string[] = [];
-    const asked = [...filed.keys()];
-    for (let from = 0; from < asked.length; from += PART) {
-      const part = asked.slice(from, from + PART);
+    for (const part of parts([...filed.keys()])) {
       const found = await cache.getMany(part);
       for (const [i, key] of part.entries()) {
         const wait = found[i]?.value as Wait | undefined;
