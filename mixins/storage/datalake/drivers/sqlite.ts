@@ -4,85 +4,13 @@
  * Writes and heavy reads (aggregations, full text, exact counts) run on threads of their own, so that neither holds up the requests of this process;
  * pages of recent events are read here, at the cost of a few index look-ups. `:memory:` keeps everything on this thread.
  */
-import { Worker } from 'node:worker_threads';
 import { SECOND } from '../../../shared/clock.ts';
-import { CATALOGUE, type FaultType, fault } from '../../../shared/errors.ts';
 import { eventText, type PrismeEvent } from '../../../shared/event.ts';
-import { slotMap } from '../../../shared/slot-map.ts';
 import type { Condition, DatalakeDriver, SearchRequest } from '../contract.ts';
 import { openSqliteEngine, type SqliteEngine } from './sqlite.engine.ts';
+import { engineThread } from './sqlite.thread.ts';
 import { columnOf } from './sqlite.where.ts';
-
-interface Remote {
-  call<M extends keyof SqliteEngine>(method: M, ...args: Parameters<SqliteEngine[M]>): Promise<ReturnType<SqliteEngine[M]>>;
-  close(): Promise<void>;
-}
-
-/** An engine on a thread of its own, started by the first call. */
-function remoteEngine(file: string, readOnly: boolean, timeoutMs?: number): Remote {
-  let worker: Worker | null = null;
-  let next = 0;
-  let isClosing = false;
-  const waiting = slotMap<number, { resolve: (value: any) => void; reject: (error: unknown) => void }>();
-
-  const failAll = (error: Error) => {
-    worker = null;
-    for (const { reject } of waiting.values()) reject(error);
-    waiting.clear();
-  };
-  /** SQLite cannot be interrupted from outside: a search that takes too long ends with its thread, and those that wait behind it may ask again. */
-  const stopAll = () => {
-    const stuck = worker;
-    failAll(
-      fault('TimeoutError', { message: `The search took more than ${timeoutMs} ms; narrow it by time or type.`, data: { timeoutMs } }),
-    );
-    void stuck?.terminate();
-  };
-  const start = (): Worker => {
-    const started = new Worker(new URL('./sqlite.worker.ts', import.meta.url), {
-      workerData: { file, readOnly },
-      execArgv: ['--disable-warning=ExperimentalWarning'],
-      resourceLimits: { maxYoungGenerationSizeMb: 3 },
-    });
-    started.on('message', ({ id, result, error }) => {
-      const asked = waiting.delete(id);
-      if (waiting.size === 0 && !isClosing) started.unref();
-      if (!asked) return;
-      if (!error) return asked.resolve(result);
-      asked.reject(Object.hasOwn(CATALOGUE, error.type ?? '') ? fault(error.type as FaultType, error) : new Error(error.message));
-    });
-    started.on('error', (error) => worker === started && failAll(error as Error));
-    started.on('exit', () => worker === started && failAll(new Error('The thread of the event history ended.')));
-    return started;
-  };
-
-  return {
-    call(method, ...args) {
-      return new Promise((resolve, reject) => {
-        worker ??= start();
-        const id = next++;
-        const timer = timeoutMs ? setTimeout(() => stopAll(), timeoutMs) : undefined;
-        timer?.unref();
-        const settled =
-          <T>(settle: (value: T) => void) =>
-          (value: T) => {
-            clearTimeout(timer);
-            settle(value);
-          };
-        waiting.set(id, { resolve: settled(resolve), reject: settled(reject) });
-        worker.ref(); // The process stays until the answer is there, and only until then.
-        worker.postMessage({ id, method, args });
-      });
-    },
-    async close() {
-      if (!worker) return;
-      isClosing = true;
-      const ended = new Promise<void>((resolve) => worker?.once('exit', () => resolve()));
-      this.call('close').catch(() => {}); // the thread answers by ending
-      await ended;
-    },
-  };
-}
+import { sqliteWriter } from './sqlite.writer.ts';
 
 /** Whether a condition is answered by the narrow rows alone. */
 function isNarrow(condition: Condition | undefined): boolean {
@@ -147,10 +75,10 @@ export async function sqliteDatalake(file: string, { searchTimeoutMs = 15 * SECO
     };
   }
   const here = openSqliteEngine(file); // makes the tables, so that the threads find them
-  const writer = remoteEngine(file, false);
-  const reader = remoteEngine(file, true, searchTimeoutMs);
+  const writer = sqliteWriter(file);
+  const reader = engineThread(file, { readOnly: true, timeoutMs: searchTimeoutMs });
   return {
-    store: (events) => storeTexts(events, (texts) => writer.call('store', texts)),
+    store: (events) => storeTexts(events, (texts) => writer.store(texts, events[0] as PrismeEvent)),
     declare: async () => {},
     search: async (request) => (isQuick(request) ? here.search(request) : reader.call('search', request)),
     get: async (workspaceId, id) => here.get(workspaceId, id),

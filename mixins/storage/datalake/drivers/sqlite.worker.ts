@@ -1,8 +1,10 @@
 /** sqlite.worker — one engine on a thread of its own: messages `{ id, method, args }` in, `{ id, result }` or `{ id, error }` out. */
 import { parentPort, workerData } from 'node:worker_threads';
+import { giveWay } from '../../../shared/thread-priority.ts';
 import { openSqliteEngine, type SqliteEngine } from './sqlite.engine.ts';
 
-const { file, readOnly } = workerData as { file: string; readOnly: boolean };
+const { file, readOnly, givesWay } = workerData as { file: string; readOnly: boolean; givesWay: boolean };
+if (givesWay) giveWay();
 const engine = openSqliteEngine(file, { readOnly });
 
 parentPort?.on('message', ({ id, method, args }: { id: number; method: keyof SqliteEngine; args: unknown[] }) => {
