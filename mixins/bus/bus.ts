@@ -220,7 +220,7 @@ export async function openCore(config: Config, options: CoreOptions = {}): Promi
         await write(events);
         return result;
       },
-      replay: (afterId, workspaceId, limit) => replay(carrier, afterId, workspaceId, limit),
+      replay: (afterId, workspaceId, limit, { isQuick } = {}) => replay(carrier, { afterId, workspaceId, limit, isQuick }),
       lag: () => lagOf(carrier),
       size: () => carrier.size(),
       async status() {
@@ -283,9 +283,16 @@ function draftOf({ event, body, topic, isShared }: MadeEvent, shards: number): D
   return draft;
 }
 
-async function replay(carrier: Carrier, afterId: string, workspaceId: string, limit: number): Promise<PrismeEvent[] | null> {
+interface ReplayRequest {
+  afterId: string;
+  workspaceId: string;
+  limit: number;
+  isQuick?: boolean;
+}
+
+async function replay(carrier: Carrier, { afterId, workspaceId, limit, isQuick }: ReplayRequest): Promise<PrismeEvent[] | null> {
   const shard = shardOf(workspaceId, carrier.shards);
-  let position = await carrier.find(shard, afterId);
+  let position = await carrier.find(shard, afterId, isQuick);
   if (position === null) return null;
   const events: PrismeEvent[] = [];
   for (;;) {
@@ -302,7 +309,7 @@ async function replay(carrier: Carrier, afterId: string, workspaceId: string, li
 /** Where a broadcast that has seen `id` goes on: in the shard of that event only, as other shards have no order relative to it. */
 async function positionsAfter(carrier: Carrier, id: string): Promise<Map<number, Position> | undefined> {
   for (let shard = 0; shard < carrier.shards; shard++) {
-    const position = await carrier.find(shard, id);
+    const position = await carrier.find(shard, id, true);
     if (position !== null) return new Map([[shard, position]]);
   }
   return undefined;

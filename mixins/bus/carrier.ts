@@ -122,8 +122,11 @@ export interface Carrier {
   read(shard: number, after: Position, limit: number): Promise<Entry[]>;
   /** The entries at these positions; those not kept any more are left out. */
   fetch(shard: number, positions: Position[]): Promise<Entry[]>;
-  /** Position of the entry of an event id, or `null` when it is not kept any more. */
-  find(shard: number, id: string): Promise<Position | null>;
+  /**
+   * Position of the entry of an event id, or `null` when it is not kept any more.
+   * @param isQuick an event that was written long after it was made need not be found
+   */
+  find(shard: number, id: string, isQuick?: boolean): Promise<Position | null>;
 
   /** Makes the group known: nothing it has not settled is trimmed from now on. A new group begins with the oldest entry kept. */
   register(group: string): Promise<void>;

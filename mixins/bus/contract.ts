@@ -126,8 +126,11 @@ export interface EventBus {
   child(source: Partial<EventSource>, options?: { clearUser?: boolean }): EventBus;
   /** Events sent inside are written together when `work` resolves, and dropped when it throws. */
   transaction<T>(work: (bus: EventBus) => Promise<T>): Promise<T>;
-  /** Events after `afterId` that are still kept, oldest first: the replay window of live subscribers. `null`: the id is not kept any more. */
-  replay(afterId: string, workspaceId: string, limit: number): Promise<PrismeEvent[] | null>;
+  /**
+   * Events after `afterId` that are still kept, oldest first: the replay window of live subscribers. `null`: the id is not kept any more.
+   * `isQuick`: for who can ask elsewhere; `null` too where it was written long after it was made.
+   */
+  replay(afterId: string, workspaceId: string, limit: number, options?: { isQuick?: boolean }): Promise<PrismeEvent[] | null>;
   /** How far each group is behind. Takes a while on SQLite when that is far. */
   lag(): Promise<GroupLag[]>;
   /** Entries in the log. Quick, however many: also the question whether the store answers. */

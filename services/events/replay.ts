@@ -12,7 +12,7 @@ export async function eventsAfter(
   afterId: string,
   limit: number,
 ): Promise<PrismeEvent[] | null> {
-  const recent = await bus.replay(afterId, workspaceId, limit);
+  const recent = await bus.replay(afterId, workspaceId, limit, { isQuick: true });
   if (recent) return recent;
   if (!(await datalake.get(workspaceId, afterId))) return null;
   const { events: stored, nextCursor } = await datalake.search({
@@ -25,7 +25,7 @@ export async function eventsAfter(
   if (nextCursor) return stored;
   // The history may be behind the log: the newest events are read from there.
   const last = stored.at(-1);
-  const newest = last && (await bus.replay(last.id, workspaceId, limit - stored.length));
+  const newest = last && (await bus.replay(last.id, workspaceId, limit - stored.length, { isQuick: true }));
   if (newest) return [...stored, ...newest];
   const lag = (await bus.lag()).find(({ group }) => group === HISTORY_GROUP.group);
   return lag && lag.entries > 0 ? null : stored;

@@ -378,6 +378,8 @@ if (redisAvailable()) {
           const position = (await carrier.find(3, id)) as string;
           expect([k, (await carrier.fetch(3, [position]))[0]?.id]).toEqual([k, id]);
         }
+        expect(await carrier.find(3, ids[1] as string, true)).not.toBeNull();
+        expect(await carrier.find(3, ids[3] as string, true)).toBeNull(); // written too late for a quick look
         const before = await looks();
         await carrier.find(3, ids[0] as string);
         await carrier.find(3, ids[4] as string);

@@ -7,8 +7,12 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { openBus } from '../../mixins/bus/bus.ts';
 import { loadConfig } from '../../mixins/shared/config.ts';
 import { EMIT_TOPIC } from '../../mixins/shared/event.ts';
+import { ulidOf } from '../../mixins/shared/ids.ts';
 import { eventually } from '../support/eventually.ts';
 import { busContract, numberOf } from './bus.suite.ts';
+
+let made = 0n;
+const idAt = (at: number) => ulidOf(at, ++made);
 
 busContract('SQLite', async () => {
   const dataDir = mkdtempSync(join(tmpdir(), 'prisme-bus-'));
@@ -73,7 +77,7 @@ describe('the file of the SQLite log', () => {
     for (let n = 0; n < 20; n++) await before.send('e', { n }, { topic: EMIT_TOPIC, source: { workspaceId: 'w' } });
     await before.close();
     const db = new DatabaseSync(join(dir, 'bus.db'));
-    db.exec('DROP INDEX log_by_block; CREATE INDEX log_by_shard ON log (shard, seq)');
+    db.exec('DROP INDEX log_by_block; CREATE INDEX log_by_shard ON log (shard, seq); CREATE INDEX log_by_id ON log (id)');
     const bus = await openFile('');
     const seen: unknown[] = [];
 
@@ -81,7 +85,53 @@ describe('the file of the SQLite log', () => {
 
     await eventually(() => seen.length === 20);
     const indexes = db.prepare("SELECT name FROM sqlite_master WHERE tbl_name = 'log' AND type = 'index' ORDER BY name").all();
-    expect(indexes.map(({ name }) => name)).toEqual(['log_by_block', 'log_by_id']);
+    expect(indexes.map(({ name }) => name)).toEqual(['log_by_block']);
+    db.close();
+    await bus.close();
+  });
+
+  it('has a long log: an event is found where its id says, or further and further from there', async () => {
+    const bus = await openFile('');
+    const db = new DatabaseSync(join(dir, 'bus.db'));
+    const insert = db.prepare("INSERT INTO log (shard, id, topic, workspace, grp, at, body) VALUES (?, ?, 't', 'w', '', ?, '{}')");
+    const began = Date.now() - 120_000;
+    const entries = 40_000;
+    /** Times are milliseconds since the log began. */
+    const special: [made: number, written: number][] = [
+      [60_000, 60_002], // as it should be
+      [70_000, 69_900], // the clock was set back
+      [90_000, 60_500], // far back
+      [20_000, 80_000], // sent once more by a run that was interrupted
+      [117_000, 117_000],
+      [0, 0], // the first of the log
+      [119_999, 119_999], // the last
+    ];
+    const ids = special.map(([made]) => idAt(began + made));
+    const named = `${idAt(began + 30_000)}E`;
+    db.exec('BEGIN');
+    for (let n = 0; n < entries; n++) {
+      const at = n * 3;
+      for (const [k, [, written]] of special.entries()) if (written >= at && written < at + 3) insert.run(3, ids[k] as string, began + at);
+      if (at === 30_000) insert.run(3, named, began + at);
+      insert.run(n % 7, idAt(began + at), began + at);
+    }
+    db.exec('COMMIT');
+    const { carrier } = bus.core;
+
+    for (const [k, id] of [...ids, named].entries()) {
+      const position = (await carrier.find(3, id)) as string;
+      expect([k, (await carrier.fetch(3, [position]))[0]?.id]).toEqual([k, id]);
+      expect([k, await carrier.find(3, id, true)]).toEqual([k, k === 3 ? null : position]); // written too late for a quick look
+    }
+    expect(await carrier.find(3, idAt(began + 60_000))).toBeNull();
+    expect(await carrier.find(3, idAt(began - 10_000_000))).toBeNull();
+    expect(await carrier.find(3, idAt(Date.now() + 10_000_000))).toBeNull();
+    expect(await carrier.find(3, 'nothing of the kind')).toBeNull();
+    expect(await carrier.find(4, ids[0] as string)).toBeNull();
+    // Entries that are gone leave gaps, of one shard or of all.
+    db.exec('DELETE FROM log WHERE shard <> 3 AND seq % 3 > 0; DELETE FROM log WHERE seq BETWEEN 5000 AND 12000');
+    for (const k of [0, 1, 2, 3, 4, 5, 6]) expect([k, typeof (await carrier.find(3, ids[k] as string))]).toEqual([k, 'string']);
+    expect(await carrier.find(3, named)).toBeNull();
     db.close();
     await bus.close();
   });

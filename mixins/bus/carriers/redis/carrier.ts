@@ -260,7 +260,7 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
         return entriesOf(shard, found as RawEntry[]);
       });
     },
-    find: (shard, id) => within(findEntry(client, keys.log(shard), id)),
+    find: (shard, id, isQuick = false) => within(findEntry(client, keys.log(shard), id, isQuick)),
 
     async register(group) {
       await within(client.busRegister(keys.groups, group));

@@ -29,6 +29,8 @@ export interface Blocks<Row> {
   read(shard: number, after: number, limit: number): Row[];
   /** Entries of a shard after a position that concern a group, and when the oldest of them was written; block by block, as it takes a while. */
   count(shard: number, after: number, group: string): Iterable<{ entries: number; oldest: number | null }>;
+  /** Looks for an event among the entries of a shard from a position up to another; block by block, with the number of positions looked at. */
+  find(shard: number, id: string, begin: number, end: number): Iterable<{ found: number | null; looked: number }>;
   /**
    * Removes the oldest entries, in each shard up to its floor, and up to a time; window by window, so a few more than `limit` may go.
    * @param floors by shard; 0: nothing of it may go
@@ -46,6 +48,7 @@ export function openBlocks<Row>(db: DatabaseSync): Blocks<Row> {
   const readIn = db.prepare(`SELECT * FROM log WHERE ${BLOCK} = ? AND shard = ? AND seq > ? ORDER BY seq LIMIT ?`);
   const trimIn = db.prepare(`DELETE FROM log WHERE ${BLOCK} = ? AND shard = ? AND seq <= ? AND at < ?`);
   const firstIn = db.prepare(`SELECT min(seq) AS seq FROM log WHERE ${BLOCK} = ? AND shard = ?`);
+  const findIn = db.prepare(`SELECT min(seq) AS seq FROM log WHERE ${BLOCK} = ? AND shard = ? AND seq >= ? AND seq < ? AND id = ?`);
   const countIn = db.prepare(
     `SELECT count(*) AS entries, min(at) AS oldest FROM log WHERE ${BLOCK} = ? AND shard = ? AND seq > ? AND grp IN ('', ?)`,
   );
@@ -93,6 +96,14 @@ export function openBlocks<Row>(db: DatabaseSync): Blocks<Row> {
       const { first, last } = range(after);
       for (let block = first; block <= last; block++)
         yield countIn.get(block, shard, after, group) as { entries: number; oldest: number | null };
+    },
+    *find(shard, id, begin, end) {
+      for (let from = begin; from < end; ) {
+        const to = Math.min((blockOf(from) + 1) * 2 ** BITS, end);
+        const { seq } = findIn.get(blockOf(from), shard, from, to, id) as { seq: number | null };
+        yield { found: seq, looked: to - from };
+        from = to;
+      }
     },
     trim(floors, before, limit) {
       const { first, last } = ends.get() as { first: number | null; last: number | null };

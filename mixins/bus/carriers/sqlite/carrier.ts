@@ -10,6 +10,7 @@ import type { Backlog, Carrier, CarrierOptions, DeathQuery, Draft, Entry, Follow
 import { openBlocks } from './blocks.ts';
 import { openCheckpoints } from './checkpoints.ts';
 import { deathOf, entryOf, openDatabase, PAGE_BYTES, prepareAll, type Row } from './database.ts';
+import { openFinder } from './finder.ts';
 import { isGone, processMark } from './process-mark.ts';
 import { openRoom, SLICE, SPARE_PAGES } from './room.ts';
 
@@ -55,6 +56,7 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
   const db = openDatabase(file, synchronous, maxPages);
   const sql = prepareAll(db);
   const blocks = openBlocks<Row>(db);
+  const find = openFinder(db, blocks, turns);
   const room = openRoom({ sql, blocks, shards: SHARDS, maxEntries, maxPages });
   const checkpoints = openCheckpoints({
     db,
@@ -255,9 +257,9 @@ export async function open(options: CarrierOptions): Promise<Carrier> {
         const row = sql.one.get(Number(position)) as Row | undefined;
         return row && row.shard === shard ? [entryOf(row)] : [];
       }),
-    async find(shard, id) {
-      const row = sql.find.get(id, shard) as Row | undefined;
-      return row ? String(row.seq) : null;
+    async find(shard, id, isQuick = false) {
+      const position = await find(shard, id, isQuick);
+      return position === null ? null : String(position);
     },
 
     register: (group) =>

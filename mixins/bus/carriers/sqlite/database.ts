@@ -42,7 +42,6 @@ export function prepareAll(db: DatabaseSync) {
     insert: 'INSERT INTO log (shard, id, topic, workspace, grp, at, body) VALUES (?, ?, ?, ?, ?, ?, ?)',
     after: 'SELECT * FROM log WHERE seq > ? ORDER BY seq LIMIT ?',
     one: 'SELECT * FROM log WHERE seq = ?',
-    find: 'SELECT seq FROM log WHERE id = ? AND shard = ? ORDER BY seq LIMIT 1',
     groupCount: 'SELECT count(*) AS n FROM cursors',
     cursorCount: 'SELECT count(*) AS n FROM cursors WHERE grp = ?',
     size: "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'log'), 0) - (SELECT entries FROM trimmed) AS n",

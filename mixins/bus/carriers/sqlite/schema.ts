@@ -9,7 +9,7 @@ export const SCHEMA = `
   ${BLOCK_INDEX};
   -- What there was instead, in files of earlier versions.
   DROP INDEX IF EXISTS log_by_shard;
-  CREATE INDEX IF NOT EXISTS log_by_id ON log (id);
+  DROP INDEX IF EXISTS log_by_id;
   -- One row: entries ever removed from the log (room.ts).
   CREATE TABLE IF NOT EXISTS trimmed (entries INTEGER NOT NULL);
   CREATE TABLE IF NOT EXISTS members (

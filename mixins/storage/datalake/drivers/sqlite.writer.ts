@@ -26,7 +26,7 @@ export interface WriterOptions {
 
 export function sqliteWriter(
   file: string,
-  { behindMs = 5 * SECOND, caughtUpMs = SECOND, restMs = 30 * SECOND }: WriterOptions = {},
+  { behindMs = 2 * SECOND, caughtUpMs = SECOND, restMs = 30 * SECOND }: WriterOptions = {},
 ): SqliteWriter {
   let givesWay = true;
   let changedAt = Number.NEGATIVE_INFINITY;
