@@ -34,7 +34,8 @@ export function brokerOptions(config: Config): BrokerOptions {
     tracking: { enabled: true, shutdownTimeout: 10 * SECOND },
     // Work spreads over every instance; with the default a node would keep all of it for itself.
     registry: { strategy: SteadyNodes as unknown as string, preferLocal: !isCluster },
-    // Nothing is repeated unless the caller says so (`retries`): only it knows that doing a thing twice does no harm. Without other nodes none can be lost.
+    // Nothing is repeated unless the action (mixins/shared/repeatable.ts) or its caller (`retries`) says so: only they know that doing a thing twice does no
+    // harm. Without other nodes none can be lost.
     retryPolicy: { enabled: isCluster, retries: 0, delay: 100, maxDelay: SECOND, factor: 2, check: isLostNode },
     circuitBreaker: {
       enabled: isCluster,
@@ -68,10 +69,13 @@ function isLostNode(error: Error): boolean {
   return ['RequestRejectedError', 'ServiceNotAvailableError', 'QueueIsFullError'].includes(error.name);
 }
 
-/** Only failures of the far side open a circuit: a refused request says nothing about the node that refused it. */
+/**
+ * Only failures of the far side open a circuit: a refused request says nothing about the node that refused it. Nor does a lost node: it is not asked any more,
+ * and whoever had asked it on behalf of others is as good as before.
+ */
 function isOutage(error: Error): boolean {
   const code = (error as { code?: unknown }).code;
-  return typeof code !== 'number' || code >= 500;
+  return (typeof code !== 'number' || code >= 500) && !isLostNode(error);
 }
 
 /** The runner copies these options; several nodes of one process are a matter of `brokerOptions`. */

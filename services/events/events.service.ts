@@ -19,6 +19,7 @@ import { SECOND } from '../../mixins/shared/clock.ts';
 import { configOf } from '../../mixins/shared/config.ts';
 import { fault, isFault } from '../../mixins/shared/errors.ts';
 import type { PrismeEvent } from '../../mixins/shared/event.ts';
+import { REPEATABLE } from '../../mixins/shared/repeatable.ts';
 import { type CacheMethods, cache } from '../../mixins/storage/cache/cache.mixin.ts';
 import type { Condition, SearchResult } from '../../mixins/storage/datalake/contract.ts';
 import { type DatalakeMethods, datalake } from '../../mixins/storage/datalake/datalake.mixin.ts';
@@ -277,6 +278,7 @@ const events: ServiceSchema<object, any> = {
     replay: {
       visibility: 'public',
       identity: 'system',
+      retryPolicy: REPEATABLE,
       params: { workspaceId: 'string', afterId: 'string', limit: { type: 'number', optional: true } },
       async handler(this: Self, ctx: Context<{ workspaceId: string; afterId: string; limit?: number }>): Promise<ReplayAnswer> {
         const { workspaceId, afterId, limit = REPLAY_LIMIT } = ctx.params;

@@ -16,6 +16,7 @@ import { SECOND } from '../../mixins/shared/clock.ts';
 import { fault } from '../../mixins/shared/errors.ts';
 import type { EventSource } from '../../mixins/shared/event.ts';
 import { isPlainObject } from '../../mixins/shared/json.ts';
+import { REPEATABLE } from '../../mixins/shared/repeatable.ts';
 import { type CacheMethods, cache } from '../../mixins/storage/cache/cache.mixin.ts';
 import type { TopicsAnswer } from './contract.ts';
 import { joinTopic, leaveTopic, type Membership, membershipOf, membersOf, topicsOf } from './topics.ts';
@@ -66,6 +67,7 @@ const topics: ServiceSchema<object, any> = {
     of: {
       visibility: 'public',
       identity: 'system',
+      retryPolicy: REPEATABLE,
       params: { workspaceId: 'string', userId: 'string' },
       handler(this: Self, ctx: Context<{ workspaceId: string; userId: string }>): Promise<TopicsAnswer> {
         return topicsOf(this.cache, ctx.params.workspaceId, ctx.params.userId);

@@ -15,6 +15,7 @@ import { MINUTE, SECOND } from '../../mixins/shared/clock.ts';
 import { fault } from '../../mixins/shared/errors.ts';
 import { hexId } from '../../mixins/shared/ids.ts';
 import type { JsonObject } from '../../mixins/shared/json.ts';
+import { REPEATABLE } from '../../mixins/shared/repeatable.ts';
 import type { WebhookAnswer } from '../runtime/contract.ts';
 import { sendResult, sendWebhook } from './answers.ts';
 import { type LiveConfiguration, openConfiguration } from './configuration/live.ts';
@@ -91,8 +92,6 @@ type Rest = Context<{ req: IncomingMessage; res: GatewayResponse }, CallMeta>;
 /** Runs, and large files on their way to a store, may take this long to answer; an action of the platform much less. */
 const RUN_TIMEOUT_MS = 5 * MINUTE;
 const CALL_TIMEOUT_MS = MINUTE;
-/** A read whose node dies is asked again of another one, and what is done once under its key; the client notices a delay. */
-const RETRIES = 2;
 
 const isSignIn = (path: string) =>
   path.startsWith('/oidc/') || path.startsWith('/v2/login') || path === '/.well-known/openid-configuration';
@@ -134,13 +133,14 @@ async function paramsOf(
 function callOptions(
   { broker }: Self,
   { method, headers }: IncomingMessage,
-  { action, raw, multipart, isRepeatable }: Route,
+  { action, raw, multipart, isRepeatable, isEndless }: Route,
 ): CallingOptions {
-  const isRead = !raw && (method === 'GET' || method === 'HEAD');
+  const isRead = (!raw || isEndless) && (method === 'GET' || method === 'HEAD');
+  // A read whose node dies is asked again of another one, and what is done once under its key; the client notices a delay.
   const mayRepeat = isRead || (isRepeatable && headers['idempotency-key'] !== undefined);
   const options = localFirst(broker, action);
   options.timeout = raw || multipart === 'spooled' ? RUN_TIMEOUT_MS : CALL_TIMEOUT_MS;
-  if (mayRepeat) options.retries = RETRIES;
+  if (mayRepeat) options.retries = REPEATABLE.retries;
   return options;
 }
 

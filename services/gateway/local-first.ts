@@ -2,6 +2,7 @@
 import type { CallingOptions, ServiceBroker } from 'moleculer';
 
 export function localFirst(broker: ServiceBroker, action: string): CallingOptions {
-  const offers = broker.registry.actions.get(action) as { hasLocal(): boolean } | null;
-  return offers?.hasLocal() ? { nodeID: broker.nodeID } : {};
+  // Without an endpoint when this node does not offer it, or its circuit is open: others may answer then.
+  const here = broker.registry.getActionEndpointByNodeId(action, broker.nodeID);
+  return here ? { nodeID: broker.nodeID } : {};
 }

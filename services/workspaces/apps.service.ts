@@ -8,6 +8,7 @@
 import type { ServiceSchema } from 'moleculer';
 import { fault } from '../../mixins/shared/errors.ts';
 import { isPlainObject, type JsonObject } from '../../mixins/shared/json.ts';
+import { REPEATABLE } from '../../mixins/shared/repeatable.ts';
 import type { Query } from '../../mixins/storage/documents/contract.ts';
 import { appRow, appSnapshot } from './app-details.ts';
 import type { ModelAnswer } from './contract.ts';
@@ -116,6 +117,7 @@ const apps: ServiceSchema<any, any> = {
     model: {
       visibility: 'public',
       identity: 'system',
+      retryPolicy: REPEATABLE,
       params: { appSlug: 'string' },
       handler(this: Self, ctx: Call<{ appSlug: string; version?: string }>): Promise<ModelAnswer> {
         return appModelOf(this.store, ctx.params.appSlug, ctx.params.version);

@@ -11,6 +11,7 @@ import { brokerCheck, databaseCheck, filesCheck } from '../../mixins/readiness/s
 import { fault } from '../../mixins/shared/errors.ts';
 import { shortId } from '../../mixins/shared/ids.ts';
 import { isPlainObject, type JsonObject } from '../../mixins/shared/json.ts';
+import { REPEATABLE } from '../../mixins/shared/repeatable.ts';
 import { adoptDirectory } from './adopt-directory.ts';
 import type { AccessAnswer, EventMappingAnswer, ModelAnswer, ResolveAnswer, RevisionsAnswer } from './contract.ts';
 import { editedIndex, newIndex } from './create.ts';
@@ -231,6 +232,7 @@ const workspaces: ServiceSchema<any, any> = {
     access: {
       visibility: 'public',
       identity: 'system',
+      retryPolicy: REPEATABLE,
       params: { workspaceId: 'string' },
       async handler(this: Self, ctx: Call<Named>): Promise<AccessAnswer> {
         return accessOf(this.store, await this.idOf(ctx.params.workspaceId));
@@ -241,6 +243,7 @@ const workspaces: ServiceSchema<any, any> = {
     model: {
       visibility: 'public',
       identity: 'system',
+      retryPolicy: REPEATABLE,
       params: { workspaceId: 'string' },
       async handler(this: Self, ctx: Call<Named>): Promise<ModelAnswer> {
         return modelOf(this.store, await this.idOf(ctx.params.workspaceId));
@@ -251,6 +254,7 @@ const workspaces: ServiceSchema<any, any> = {
     eventMapping: {
       visibility: 'public',
       identity: 'system',
+      retryPolicy: REPEATABLE,
       params: { workspaceId: 'string' },
       async handler(this: Self, ctx: Call<Named>): Promise<EventMappingAnswer> {
         const { snapshot } = await this.store.current(ctx.params.workspaceId);
@@ -262,6 +266,7 @@ const workspaces: ServiceSchema<any, any> = {
     revisions: {
       visibility: 'public',
       identity: 'system',
+      retryPolicy: REPEATABLE,
       async handler(this: Self, ctx: Call<{ workspaceIds?: string[] }>): Promise<RevisionsAnswer> {
         const ids = ctx.params.workspaceIds ?? [];
         const rows = ids.length > 0 ? await this.store.documents.find<WorkspaceRow>('workspaces', { id: { $in: ids } }) : [];
@@ -273,6 +278,7 @@ const workspaces: ServiceSchema<any, any> = {
     resolve: {
       visibility: 'public',
       identity: 'system',
+      retryPolicy: REPEATABLE,
       params: { workspaceId: 'string' },
       async handler(this: Self, ctx: Call<Named>): Promise<ResolveAnswer> {
         const { id, slug, name, customDomains } = await this.store.row(await this.idOf(ctx.params.workspaceId));
@@ -284,6 +290,7 @@ const workspaces: ServiceSchema<any, any> = {
     ids: {
       visibility: 'public',
       identity: 'system',
+      retryPolicy: REPEATABLE,
       async handler(
         this: Self,
         ctx: Call<{ after?: string; registered?: boolean }>,

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type Client, client, expectOk, newUser } from '../support/client.ts';
 import { eventually } from '../support/eventually.ts';
-import { type Platform, startPlatform } from '../support/platform.ts';
+import { type Platform, type PlatformNode, startPlatform } from '../support/platform.ts';
 import { redisAvailable } from '../support/redis.ts';
 
 const WORK = {
@@ -120,6 +120,42 @@ suite('a cluster whose nodes are killed', () => {
     owner = Object.assign(client(second, owner.token), { user: owner.user });
   });
 
+  it('takes up live clients that come while a dead events node is not missed yet: none is refused, none is told of a gap', async () => {
+    const tick = async () =>
+      (await expectOk(owner.post(`/workspaces/${id}/events`, { events: [{ type: 'beat', payload: {} }] })))[0].id as string;
+    const [before, missed] = [await tick(), await tick()];
+    const victim = platform.nodes.find(({ part }) => part === 'events') as PlatformNode;
+
+    await platform.kill(victim);
+    const streams = Array.from({ length: 25 }, async () => {
+      const away = new AbortController();
+      const answer = await fetch(`${owner.url}/workspaces/${id}/events/stream?types=beat`, {
+        headers: { authorization: `Bearer ${owner.token}`, 'last-event-id': before },
+        signal: away.signal,
+      });
+      let text = '';
+      if (answer.status === 200)
+        for await (const chunk of (answer.body as ReadableStream<Uint8Array>).pipeThrough(new TextDecoderStream())) {
+          text += chunk;
+          if (text.includes(missed)) break;
+        }
+      away.abort();
+      return answer.status;
+    });
+    const sockets = Array.from({ length: 25 }, async () => {
+      const heard: unknown[] = [];
+      const hear = (type: string, event: { id?: string }) => heard.push(type === 'beat' ? event.id : type);
+      const socket = await owner.events(id, { payloadQuery: [{ type: 'beat' }] }, { auth: { afterId: before }, hear });
+      await eventually(() => heard.length > 0, { timeoutMs: 20_000 });
+      socket.close();
+      return heard;
+    });
+
+    expect(new Set(await Promise.all(streams))).toEqual(new Set([200]));
+    expect(await Promise.all(sockets)).toEqual(sockets.map(() => [missed]));
+    await platform.start('events');
+  }, 60_000);
+
   it('keeps every event of the history when an events node is killed while they arrive', async () => {
     const sent: string[] = [];
     for (let n = 0; n < 20; n++) {
@@ -134,7 +170,8 @@ suite('a cluster whose nodes are killed', () => {
         { timeoutMs: 30_000, everyMs: 200 },
       );
       sent.push(...events.map((event: { id: string }) => event.id));
-      if (n === 8) await platform.kill(platform.nodes.find(({ part }) => part === 'events') as (typeof platform.nodes)[number]);
+      if (n === 8)
+        await platform.kill(platform.nodes.find((node) => node.part === 'events' && node.process.signalCode === null) as PlatformNode);
     }
 
     await eventually(

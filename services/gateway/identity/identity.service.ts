@@ -9,6 +9,7 @@ import { HOUR, SECOND } from '../../../mixins/shared/clock.ts';
 import { fault, isFault } from '../../../mixins/shared/errors.ts';
 import { newCorrelationId, secretToken } from '../../../mixins/shared/ids.ts';
 import type { JsonObject } from '../../../mixins/shared/json.ts';
+import { REPEATABLE } from '../../../mixins/shared/repeatable.ts';
 import type { Credentials, Resolved } from '../contract.ts';
 import { assertLetsAnonymousIn, shownStanding } from '../organisations/choosing.ts';
 import { isOrganisationKey } from '../organisations/credentials.ts';
@@ -60,6 +61,7 @@ const identity: ServiceSchema<object, any> = {
     resolve: {
       visibility: 'public',
       identity: 'any',
+      retryPolicy: REPEATABLE,
       async handler(this: Self, ctx: Call<Credentials>): Promise<Resolved> {
         const { apiKey, ip, correlationId = newCorrelationId() } = ctx.params;
         const known = await this.core.resolver.resolve(ctx.params);

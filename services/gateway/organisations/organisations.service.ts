@@ -7,6 +7,7 @@
 import type { ServiceSchema } from 'moleculer';
 import { fault } from '../../../mixins/shared/errors.ts';
 import type { JsonObject } from '../../../mixins/shared/json.ts';
+import { REPEATABLE } from '../../../mixins/shared/repeatable.ts';
 import type { Query } from '../../../mixins/storage/documents/contract.ts';
 import type { OrganisationContext } from '../contract.ts';
 import { type Call, core, type Self } from '../identity/core.mixin.ts';
@@ -226,6 +227,7 @@ const orgs: ServiceSchema<object, any> = {
     context: {
       visibility: 'public',
       identity: 'system',
+      retryPolicy: REPEATABLE,
       handler(this: Self, ctx: Call<{ userId: string; sessionId?: string }>): Promise<OrganisationContext> {
         return contextOf(this, ctx.params);
       },
