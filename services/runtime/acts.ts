@@ -71,6 +71,9 @@ export interface ActOptions {
   redactor: Redactor;
   http?: HttpAnswer | undefined;
   control: AbortController;
+  /** Told when one more wait of the run stands open, and asked when one has ended, before the run goes on. */
+  onWaiting?: () => void;
+  onWoken?: () => Promise<void> | undefined;
 }
 
 const WITH_ORGANISATION = new Set<ContextName>(['session', 'user', 'run']);
@@ -298,14 +301,17 @@ export class Acts {
     if (wait.deadline <= Date.now()) return (await waits.decide(wait, null)).event;
     await Promise.all([waits.register(wait), contexts.keepRun(this.owner(frame), timeoutMs)]);
     this.openWaits.push(wait);
+    let event: PrismeEvent | null;
     try {
       await this.lookBack(wait, asked);
-      const outcome = await Promise.race([waits.hold(wait), cancelled(control.signal)]);
-      return outcome.event;
+      this.options.onWaiting?.();
+      ({ event } = await Promise.race([waits.hold(wait), cancelled(control.signal)]));
     } finally {
       this.openWaits.splice(this.openWaits.indexOf(wait), 1);
       if (!this.isSilent) await waits.remove(wait);
     }
+    await this.options.onWoken?.();
+    return event;
   }
 
   /** An answer may be faster than the registration: what this run has caused since its first emission is looked at once more. */

@@ -13,7 +13,7 @@ import { type ActServices, secretArguments } from './acts.ts';
 import { HttpAnswer } from './http-answer.ts';
 import type { Frame, RunAutomation } from './interpreter/index.ts';
 import { createJournal, type Journal, type JournalHead, journalKey, readJournal } from './journal.ts';
-import type { Turns } from './limits.ts';
+import { RunTurn, type Turns } from './limits.ts';
 import type { LoadedWorkspace, Models } from './models.ts';
 import { createPace } from './pace.ts';
 import { Redactor } from './redaction.ts';
@@ -41,6 +41,9 @@ export interface ActiveRun {
   journal?: Journal;
   loaded?: LoadedWorkspace;
   held?: Held;
+  /** None: nested inside another run, which holds one. */
+  turn?: RunTurn;
+  http?: HttpAnswer;
   /** Ends the execution in this memory; the run goes on elsewhere. */
   leave?: (end: RunEnd) => void;
   isLeaving?: boolean;
@@ -71,8 +74,6 @@ export interface RunOptions {
   loaded?: LoadedWorkspace;
   /** Told once the run has a record: from then on it comes back by itself, whatever happens to this node and to what started it. */
   onOwned?: () => void;
-  /** Nested inside another run: it does not wait for a turn, its parent holds one. */
-  isNested?: boolean;
   /** Started by a person, a schedule or the platform, not by another automation. */
   isInteraction?: boolean;
   /** See ActiveRun. */
@@ -83,6 +84,8 @@ export interface RunOptions {
 const SLICE_MS = 2;
 /** After this long without a confirmed sign of life a node asks before it writes. */
 const TRUST_MS = 2 * SECOND;
+/** Silence after which a run of several branches is taken to stand still. */
+const REST_MS = 50;
 /** Runs in memory beyond which waiting ones leave at once. */
 const CROWD = 100;
 const JOURNAL_TTL_MS = 32 * 24 * 60 * MINUTE;
@@ -182,6 +185,10 @@ export function createExecution(options: ExecutionOptions) {
       seed: () => journal?.head.seed ?? randomBytes(16).toString('hex'),
       startedAt: journal?.head.startedAt ?? Date.now(),
       onBroken: breakOff,
+      onWaiting() {
+        if (world.pending === world.openWaits.length) active.turn?.rest();
+      },
+      onWoken: () => active.turn?.take(),
       journal,
       http,
     });
@@ -259,16 +266,19 @@ export function createExecution(options: ExecutionOptions) {
   }
 
   async function run(request: RunRequest, runOptions: RunOptions = {}): Promise<RunEnd> {
-    const { held, callId, onOwned } = runOptions;
+    const { held, callId, onOwned, http } = runOptions;
     const active: ActiveRun = { request, control: new AbortController(), startedAt: Date.now() };
     if (held) active.held = held;
+    if (http) active.http = http;
+    if (!request.isNested) active.turn = new RunTurn(turns, request.workspaceId);
     if (callId) active.callId = callId;
     if (onOwned) active.onOwned = onOwned;
     if (actives.has(request.id)) return { state: 'elsewhere' };
     actives.set(request.id, active);
-    runOptions.http?.onClosed(() => active.control.abort());
-    const taken = runOptions.isNested ? () => {} : turns.take(request.workspaceId);
-    const done = typeof taken === 'function' ? taken : await taken;
+    // Durable runs outlive their caller.
+    if (!request.isDurable) http?.onClosed(() => active.control.abort());
+    const turn = active.turn?.take();
+    if (turn) await turn;
     try {
       let end: RunEnd;
       try {
@@ -278,14 +288,14 @@ export function createExecution(options: ExecutionOptions) {
         if (!isFault(error) || (error.retryable && error.type !== 'RunLostError')) throw error;
         end = { state: 'failed', error };
       }
-      await conclude(active, end, runOptions.http);
+      await conclude(active, end, http);
       return end;
     } catch (error) {
       await giveBack(active, error);
       throw error;
     } finally {
       actives.delete(request.id);
-      done();
+      active.turn?.end();
     }
   }
 
@@ -372,14 +382,18 @@ export function createExecution(options: ExecutionOptions) {
     resume,
     actives,
     newRecord,
-    /** Suspends what has been waiting for longer than the grace time. */
+    /**
+     * Suspends what has been waiting for longer than the grace time. Not a run whose answer somebody reads as it comes, or that has read a stream: neither
+     * would find its stream again.
+     */
     suspendIdle(now = Date.now()): void {
       // Many runs in memory make room sooner: the grace time only spares short waits the way through the journal.
       const grace = actives.size > CROWD ? graceMs / 20 : graceMs;
       for (const active of actives.values()) {
-        const { world, journal } = active;
-        if (!journal || !world || active.isLeaving || world.openWaits.length === 0) continue;
-        if (world.pending === world.openWaits.length && now - world.activeAt > grace) void suspend(active);
+        const { world, journal, http } = active;
+        if (!world || active.isLeaving || world.openWaits.length === 0 || world.pending !== world.openWaits.length) continue;
+        if (now - world.activeAt > REST_MS) active.turn?.rest(); // one of its branches was woken and has ended since
+        if (journal && !http?.isRead && !world.hasStreamed && now - world.activeAt > grace) void suspend(active);
       }
     },
     /** With `callId` only what that call waits for; durable runs outlive their caller. */

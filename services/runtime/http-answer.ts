@@ -44,6 +44,11 @@ export class HttpAnswer {
     return this.stream !== null;
   }
 
+  /** It is a stream, and its reader is there. */
+  get isRead(): boolean {
+    return this.stream !== null && !this.stream.destroyed;
+  }
+
   /** The answer becomes a stream; told at once when it is one. */
   onStarted(listener: (answer: StreamedAnswer) => void): void {
     if (this.stream) listener(this.started(this.stream));

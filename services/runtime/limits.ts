@@ -140,3 +140,45 @@ export function createTurns({ total, perWorkspace }: { total: number; perWorkspa
 }
 
 export type Turns = ReturnType<typeof createTurns>;
+
+/** The turn of one run: given back while the run can only be woken, taken again before it goes on. */
+export class RunTurn {
+  private readonly turns: Turns;
+  private readonly workspaceId: string;
+  private leave: (() => void) | undefined;
+  private taking: Promise<void> | undefined;
+  private isOver = false;
+
+  constructor(turns: Turns, workspaceId: string) {
+    this.turns = turns;
+    this.workspaceId = workspaceId;
+  }
+
+  /** A promise only when the workspace may not work at once. */
+  take(): Promise<void> | undefined {
+    if (this.leave || this.isOver) return undefined;
+    if (this.taking) return this.taking;
+    const taken = this.turns.take(this.workspaceId);
+    if (typeof taken === 'function') {
+      this.leave = taken;
+      return undefined;
+    }
+    this.taking = taken.then((leave) => {
+      this.taking = undefined;
+      if (this.isOver) leave();
+      else this.leave = leave;
+    });
+    return this.taking;
+  }
+
+  rest(): void {
+    this.leave?.();
+    this.leave = undefined;
+  }
+
+  /** For good: what is still being taken is given back at once. */
+  end(): void {
+    this.isOver = true;
+    this.rest();
+  }
+}

@@ -34,6 +34,8 @@ export interface RunRequest {
   acceptedAt: number;
   /** Survives its node. */
   isDurable: boolean;
+  /** Called by another run, which waits for it: it takes no turn, or all turns could be held by runs that wait for one. */
+  isNested?: boolean;
   /** Of query and body, when the caller gave an Idempotency-Key: another request with that key is a mistake. */
   fingerprint?: string;
   /** Set when the run is begun again after its workspace was changed: its effects are new ones. */

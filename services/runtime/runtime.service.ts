@@ -72,19 +72,18 @@ const runtime: ServiceSchema<object, any> = {
             data: { workspaceId: id, endpoint: ctx.params.endpoint },
           });
         const as = identity.userId ? await this.personOf(identity, id) : runIdentity(identity);
-        const isNested = identity.kind === 'delegated';
         const idempotencyKey = ctx.params.idempotencyKey ?? ctx.params.headers?.['idempotency-key'];
         const params = idempotencyKey ? { ...ctx.params, idempotencyKey } : ctx.params;
         for (let at = 1; at < matches.length; at++) {
           // Only the first answers; the others are runs of their own.
           const { idempotencyKey: _, ...once } = params;
           const other = webhookRequest(matches[at] as Match, once, identity, as, id);
-          void execution.run(other, { isNested }).catch((error) => this.logger.error(error));
+          void execution.run(other).catch((error) => this.logger.error(error));
         }
         const request = webhookRequest(first, params, identity, as, id);
         if (eventMatches(root, WEBHOOK_EVENT).length) await this.tellWebhook(request);
         if (prefersAsync(params.headers)) return accept(this.runtime, request);
-        return request.isDurable ? answerOnce(this.runtime, ctx, request) : answer(this.runtime, ctx, request, { loaded, isNested });
+        return request.isDurable ? answerOnce(this.runtime, ctx, request) : answer(this.runtime, ctx, request, loaded);
       },
     },
 

@@ -136,6 +136,7 @@ export function webhookRequest(match: Match, params: WebhookParams, identity: Id
     acceptedAt: Date.now(),
     isDurable: key !== undefined,
   };
+  if (identity.kind === 'delegated') request.isNested = true;
   if (key !== undefined) request.fingerprint = digest(JSON.stringify([params.query ?? {}, params.body ?? null]));
   return request;
 }

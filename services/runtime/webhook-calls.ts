@@ -3,20 +3,25 @@
  */
 import type { Context } from 'moleculer';
 import type { CallMeta } from '../../mixins/auth/identity.ts';
-import { sleep } from '../../mixins/shared/clock.ts';
+import { MINUTE, SECOND, sleep } from '../../mixins/shared/clock.ts';
 import { type FaultType, fault, isFault } from '../../mixins/shared/errors.ts';
 import type { JsonObject } from '../../mixins/shared/json.ts';
 import type { WebhookAnswer, WebhookParams } from './contract.ts';
 import type { RunEnd, RunOptions } from './execution.ts';
 import { HttpAnswer, type StreamedAnswer } from './http-answer.ts';
+import type { LoadedWorkspace } from './models.ts';
 import type { Runtime } from './open.ts';
 import { FINAL_STATES, type RunRecord, type RunRequest, type RunSummary } from './runs.ts';
 
 type Call = Context<WebhookParams, CallMeta>;
 
-/** How long a repeated call with an Idempotency-Key waits for the first one. */
-const REPEAT_WAIT_MS = 25_000;
-const REPEAT_LOOK_MS = 100;
+/**
+ * How long a call with an Idempotency-Key waits for a run that is not in its hands: that of an earlier call, or its own that left memory to be woken. As long
+ * as any caller of a webhook (the gateway ends the call then).
+ */
+const LOOKING_MS = 5 * MINUTE;
+const FIRST_LOOK_MS = 100;
+const LAST_LOOK_MS = SECOND;
 
 /** The end of a run, or the stream that it began. */
 async function firstOf(ctx: Call, http: HttpAnswer, ran: Promise<RunEnd>): Promise<RunEnd | { state: 'streams'; stream: unknown }> {
@@ -36,14 +41,9 @@ async function firstOf(ctx: Call, http: HttpAnswer, ran: Promise<RunEnd>): Promi
 }
 
 /** Runs an automation for a caller who waits: the answer, or a stream as soon as the automation sends a chunk. */
-export async function answer(
-  { config, execution }: Runtime,
-  ctx: Call,
-  request: RunRequest,
-  { loaded, isNested }: Pick<RunOptions, 'loaded' | 'isNested'>,
-): Promise<unknown> {
+export async function answer({ config, execution }: Runtime, ctx: Call, request: RunRequest, loaded: LoadedWorkspace): Promise<unknown> {
   const http = new HttpAnswer({ keepAliveMinMs: config.sseKeepAliveMs });
-  const options: RunOptions = { http, loaded, isNested, isInteraction: true };
+  const options: RunOptions = { http, loaded, isInteraction: true };
   if (typeof ctx.meta.callId === 'string') options.callId = ctx.meta.callId;
   const end = await firstOf(ctx, http, execution.run(request, options));
   if (end.state === 'streams') return end.stream;
@@ -62,12 +62,14 @@ export async function answerOnce({ config, execution, store }: Runtime, ctx: Cal
     if (end.state === 'failed') throw end.error;
     if (end.state === 'done') return http.finish(end.output);
   }
-  for (const deadline = Date.now() + REPEAT_WAIT_MS; Date.now() < deadline; await sleep(REPEAT_LOOK_MS)) {
+  let pauseMs = FIRST_LOOK_MS;
+  for (const deadline = Date.now() + LOOKING_MS; Date.now() < deadline; await sleep(pauseMs)) {
+    pauseMs = Math.min(pauseMs * 1.2, LAST_LOOK_MS);
     const record = (await store.find(request.workspaceId, request.id))?.record;
     if (record) assertSame(record, request);
     if (record && FINAL_STATES.includes(record.state)) return keptAnswer(record);
   }
-  throw fault('RunLostError');
+  throw fault('TimeoutError', { message: 'The run has not ended yet; repeat the request with its Idempotency-Key to get the answer.' });
 }
 
 function keptAnswer({ id, state, answer: kept, error: failure }: RunRecord): WebhookAnswer {

@@ -26,6 +26,8 @@ export interface RunWorld extends World {
   /** Effects asked and not answered; equal to the number of waits when the run can only be woken. */
   readonly pending: number;
   readonly openWaits: readonly Wait[];
+  /** Read a stream, which is not recorded: executed again, the run would ask for it again. */
+  readonly hasStreamed: boolean;
   /** Milliseconds of the last question or answer. */
   readonly activeAt: number;
   /** From now on nothing is answered and nothing changes. */
@@ -53,6 +55,7 @@ class JournaledWorld implements RunWorld {
   readonly signal: AbortSignal;
   pending = 0;
   activeAt = Date.now();
+  hasStreamed = false;
   private readonly options: WorldOptions;
   private readonly acts: Acts;
   private time: number;
@@ -142,7 +145,11 @@ class JournaledWorld implements RunWorld {
       if (!UNRECORDED.has(effect.type)) this.remember(journal, key, effect, { error });
       throw error;
     }
-    if (UNRECORDED.has(effect.type) || holdsStream(value)) return value;
+    if (UNRECORDED.has(effect.type)) return value;
+    if (holdsStream(value)) {
+      this.hasStreamed = true;
+      return value;
+    }
     this.remember(journal, key, effect, { value });
     if (EAGER.has(effect.type)) await journal.flush();
     return value;

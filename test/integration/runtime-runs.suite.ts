@@ -325,7 +325,9 @@ export function runsSuite(title: string, openStores: () => Promise<{ stores: Sto
         const automations = waiter('held');
         const [a, b] = [await node(automations, 'a'), await node(automations, 'b')];
         const id = await a.emit('held');
-        const runOf = ({ runtime }: RuntimeNode) => [...runtime.execution.actives.values()].find(({ held }) => held)?.request.id;
+        // Its wait is filed: an answer from now on reaches it, and not only one that its own emission precedes.
+        const runOf = ({ runtime }: RuntimeNode) =>
+          [...runtime.execution.actives.values()].find(({ held, world }) => held && world?.openWaits.length)?.request.id;
         const holder = await eventually(() => [a, b].find(runOf) ?? false);
         const run = runOf(holder as RuntimeNode) as string;
         const other = holder === a ? b : a;

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { loadConfig } from '../../../mixins/shared/config.ts';
-import { createThrottle, createTurns, rateOf } from '../../../services/runtime/limits.ts';
+import { createThrottle, createTurns, RunTurn, rateOf } from '../../../services/runtime/limits.ts';
 import { testCache } from '../../support/runtime-node.ts';
 
 describe('rates of a workspace', () => {
@@ -61,5 +61,47 @@ describe('turns', () => {
     expect(order.indexOf('calm1')).toBeLessThan(5);
     expect(order).toHaveLength(7);
     expect([turns.busy(), turns.waiting()]).toEqual([0, 0]);
+  });
+});
+
+describe('the turn of a run', () => {
+  const settled = () => new Promise((resolve) => setImmediate(resolve));
+
+  it('is given back while it rests, and taken again before it goes on', async () => {
+    const turns = createTurns({ total: 10, perWorkspace: 1 });
+    const [first, second] = [new RunTurn(turns, 'w'), new RunTurn(turns, 'w')];
+    expect(first.take()).toBeUndefined();
+    let isSecondOn = false;
+    void second.take()?.then(() => {
+      isSecondOn = true;
+    });
+    await settled();
+    expect(isSecondOn).toBe(false);
+
+    first.rest();
+    await settled();
+    expect(isSecondOn).toBe(true);
+    const back = first.take();
+    expect(first.take()).toBe(back); // branches that are woken together take one turn
+    second.end();
+    await back;
+    expect(turns.busy()).toBe(1);
+    first.end();
+    first.end();
+    expect(turns.busy()).toBe(0);
+  });
+
+  it('is not kept when the run has ended while it was waiting for one', async () => {
+    const turns = createTurns({ total: 10, perWorkspace: 1 });
+    const [first, second] = [new RunTurn(turns, 'w'), new RunTurn(turns, 'w')];
+    void first.take();
+    const waiting = second.take();
+    second.end();
+    expect(second.take()).toBeUndefined();
+
+    first.end();
+
+    await waiting;
+    expect(turns.busy()).toBe(0);
   });
 });
