@@ -264,7 +264,7 @@ export const SETTINGS = {
     env: 'RUNS_PER_WORKSPACE',
     kind: 'number',
     default: 200,
-    about: 'Automations of one workspace at work at once on one node.',
+    about: 'Automations of one workspace at work at once on one node; those that wait for an event or a time are not counted.',
   },
   eventsRetentionDays: {
     env: 'EVENTS_RETENTION_DAYS',
