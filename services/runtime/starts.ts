@@ -108,17 +108,56 @@ const freshId = () => `${PROCESS}${(++count).toString(36)}`;
 
 const digest = (...parts: string[]) => createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 32);
 
+/**
+ * Headers that the same client changes from one attempt to the next, or that a proxy writes: they make nobody another caller. All others that the
+ * automation can see do, for it may ask any of them who is calling. Cookies and `x-*` are not here because no automation sees them.
+ */
+const OF_THE_ATTEMPT = new Set([
+  // of the connection and the hop
+  ...[
+    'connection',
+    'keep-alive',
+    'proxy-connection',
+    'te',
+    'trailer',
+    'transfer-encoding',
+    'upgrade',
+    'expect',
+    'via',
+    'forwarded',
+    'priority',
+  ],
+  // of the body, which has a fingerprint; the boundary of a form is new each time
+  ...['content-length', 'content-type', 'content-encoding', 'accept-encoding'],
+  // of the attempt itself: how it is to be answered, when it is made, by which release of the client, past which cache
+  ...['idempotency-key', 'prefer', 'date', 'user-agent', 'cache-control', 'pragma'],
+  // of tracing
+  ...['traceparent', 'tracestate', 'baggage', 'sentry-trace', 'request-id', 'correlation-id'],
+]);
+
+/**
+ * Who repeats himself under an Idempotency-Key. An answer is kept for one caller, and the automation itself may be the one that tells callers apart
+ * (by a bearer token of somebody else, by a header of its own, by the workspace that was proven): whoever shows it something else is another caller.
+ * A signature that is made anew for each attempt does that too: then the run is done again, which is the smaller harm.
+ */
+function callerOf(identity: Identity, headers: Record<string, string>): string {
+  const { userId, sessionId, ip, apiKeyHash, sourceWorkspaceId, authenticatedWorkspaceId } = identity;
+  const shown = Object.entries(headers).filter(([name]) => !OF_THE_ATTEMPT.has(name) && !name.startsWith('sec-'));
+  shown.sort(([a], [b]) => (a < b ? -1 : 1));
+  // Whoever is nobody shares a key with nobody else: not its answer, and not its fate.
+  return JSON.stringify([userId ?? sessionId ?? `|${ip ?? ''}`, apiKeyHash, sourceWorkspaceId, authenticatedWorkspaceId, shown]);
+}
+
 /** A webhook call. With an idempotency key the run is durable, and the same for every repetition by the same caller. */
 export function webhookRequest(match: Match, params: WebhookParams, identity: Identity, as: RunIdentity, workspaceId: string): RunRequest {
   const slug = prefixed(match.model.instance, match.automation.slug);
   const key = params.idempotencyKey;
-  // Whoever is nobody shares a key with nobody else: not its answer, and not its fate.
-  const who = identity.userId ?? identity.sessionId ?? `${identity.apiKeyHash ?? ''}|${identity.ip ?? ''}`;
+  const headers = visibleHeaders(params.headers ?? {});
   const payload: JsonObject = {
     workspaceId,
     automationSlug: params.endpoint,
     body: bodyWithFiles(params.body),
-    headers: visibleHeaders(params.headers ?? {}),
+    headers,
     query: params.query ?? {},
     method: params.method.toUpperCase(),
   };
@@ -126,7 +165,7 @@ export function webhookRequest(match: Match, params: WebhookParams, identity: Id
   if (params.rawBody && wantsRawBody(match)) payload.rawBody = Buffer.from(params.rawBody, 'base64').toString('utf8');
   payload.$http = {};
   const request: RunRequest = {
-    id: key ? `k-${digest(workspaceId, slug, params.method, params.endpoint, who, key)}` : `w-${freshId()}`,
+    id: key ? `k-${digest(workspaceId, slug, params.method, params.endpoint, callerOf(identity, headers), key)}` : `w-${freshId()}`,
     workspaceId,
     automation: slug,
     payload,

@@ -379,6 +379,37 @@ describe('a client that leaves', () => {
   });
 });
 
+describe('an answer kept under an Idempotency-Key', () => {
+  it('is shown to nobody whom the automation itself would refuse', async () => {
+    const path = await endpoint({
+      do: [
+        { set: { name: 'global.asked', value: '{% {{global.asked}} + 1 %}' } },
+        {
+          conditions: {
+            '{{headers.authorization}} == "Bearer alice"': [
+              { set: { name: 'reply', value: { secret: 'of alice', n: '{{global.asked}}' } } },
+            ],
+            default: [http({ status: 401 }), { set: { name: 'reply', value: { error: 'who are you' } } }],
+          },
+        },
+      ],
+      output: '{{reply}}',
+    });
+    const ask = (headers: Record<string, string>, who = anybody()) => who.post(path, {}, { 'idempotency-key': 'order-42', ...headers });
+
+    expect((await ask({ authorization: 'Bearer alice' })).body).toEqual({ secret: 'of alice', n: 1 });
+
+    for (const headers of [{ authorization: 'Bearer mallory' }, {}] as Record<string, string>[])
+      expect(await ask(headers)).toMatchObject({ status: 401, body: { error: 'who are you' } });
+    expect(await ask({}, owner)).toMatchObject({ status: 401 });
+    // And she herself gets it again, from a newer release of her client.
+    expect((await ask({ authorization: 'Bearer alice', 'user-agent': 'client/2', 'x-request-id': '2' })).body).toEqual({
+      secret: 'of alice',
+      n: 1,
+    });
+  });
+});
+
 describe('runs seen by REST', () => {
   it('are accepted, listed, read, cancelled and begun again by those who may, and by nobody else', async () => {
     const path = await endpoint({ do: [{ wait: { oneOf: [{ event: 'never.comes' }], timeout: 600 } }] });
