@@ -16,6 +16,7 @@ import type { CallMeta, Identity } from '../../mixins/auth/identity.ts';
 import { bus } from '../../mixins/bus/bus.mixin.ts';
 import type { BusMethods } from '../../mixins/bus/contract.ts';
 import { readiness } from '../../mixins/readiness/readiness.mixin.ts';
+import { DAY } from '../../mixins/shared/clock.ts';
 import { fault } from '../../mixins/shared/errors.ts';
 import type { JsonObject } from '../../mixins/shared/json.ts';
 import { cache } from '../../mixins/storage/cache/cache.mixin.ts';
@@ -28,7 +29,7 @@ import { compileWorkspace, type Problem, type RunIdentity, runAutomation } from 
 import { childrenOf } from './models.ts';
 import { openRuntime, type Runtime } from './open.ts';
 import { runtimeChecks } from './readiness.ts';
-import { type RunRequest, type RunSummary, summaryOf } from './runs.ts';
+import { type RunRecord, type RunRequest, type RunSummary, summaryOf } from './runs.ts';
 import { runIdentity, testRequest, webhookRequest } from './starts.ts';
 import { automationAt, endpointMatches, eventMatches, type Match, triggerRows } from './triggers.ts';
 import { accept, answer, answerOnce, callOf, prefersAsync } from './webhook-calls.ts';
@@ -37,6 +38,7 @@ interface RuntimeMethods {
   runtime: Runtime;
   personOf(identity: Identity, workspaceId: string): Promise<RunIdentity>;
   tellWebhook(request: RunRequest): Promise<void>;
+  beginOther(request: RunRequest, taken?: RunRecord): void;
   askNodes<T>(action: string, params: object): Promise<T[]>;
   activeRuns(workspaceId: string): Promise<RunSummary[]>;
 }
@@ -59,7 +61,7 @@ const runtime: ServiceSchema<object, any> = {
       identity: 'optional',
       params: { ...WORKSPACE, endpoint: 'string|min:1', method: 'string|min:3' },
       async handler(this: Self, ctx: Call<WebhookParams>): Promise<unknown> {
-        const { models, execution } = this.runtime;
+        const { models } = this.runtime;
         const identity = this.identityOf(ctx);
         const id = await models.idOf(ctx.params.workspaceId);
         const loaded = await models.get(id);
@@ -74,16 +76,17 @@ const runtime: ServiceSchema<object, any> = {
         const as = identity.userId ? await this.personOf(identity, id) : runIdentity(identity);
         const idempotencyKey = ctx.params.idempotencyKey ?? ctx.params.headers?.['idempotency-key'];
         const params = idempotencyKey ? { ...ctx.params, idempotencyKey } : ctx.params;
-        for (let at = 1; at < matches.length; at++) {
-          // Only the first answers; the others are runs of their own.
-          const { idempotencyKey: _, ...once } = params;
-          const other = webhookRequest(matches[at] as Match, once, identity, as, id);
-          void execution.run(other).catch((error) => this.logger.error(error));
-        }
         const request = webhookRequest(first, params, identity, as, id);
+        // Only the first answers; the others are runs of their own, begun when the call is neither refused nor a repetition.
+        const beginOthers = (taken?: RunRecord) => {
+          for (let at = 1; at < matches.length; at++)
+            this.beginOther(webhookRequest(matches[at] as Match, params, identity, as, id), taken);
+        };
         if (eventMatches(root, WEBHOOK_EVENT).length) await this.tellWebhook(request);
-        if (prefersAsync(params.headers)) return accept(this.runtime, request);
-        return request.isDurable ? answerOnce(this.runtime, ctx, request) : answer(this.runtime, ctx, request, loaded);
+        if (prefersAsync(params.headers)) return accept(this.runtime, request, beginOthers);
+        if (request.isDurable) return answerOnce(this.runtime, ctx, request, beginOthers);
+        beginOthers();
+        return answer(this.runtime, ctx, request, loaded);
       },
     },
 
@@ -318,6 +321,22 @@ const runtime: ServiceSchema<object, any> = {
         { workspaceId, automationSlug: automation, method: String(payload.method) },
         { source, topic: WEBHOOK_EVENT },
       );
+    },
+
+    /**
+     * Runs an automation that shares the endpoint of a call and does not answer it: once, when the call has a key.
+     * @param taken the record of the run that answers. A repetition finds it and begins here what a node that died after writing it had not begun; the
+     *   run that is there already is left alone. Only for a day: records of runs that went well are not kept longer, while a failed one still is.
+     */
+    beginOther(this: Self, request: RunRequest, taken?: RunRecord): void {
+      if (taken && Date.now() - Date.parse(taken.startedAt) > DAY) return;
+      const { store, execution } = this.runtime;
+      const begin = async () => {
+        if (!request.isDurable) return execution.run(request);
+        const held = await store.create(execution.newRecord(request, undefined, 'running'));
+        return held && execution.run(request, { held });
+      };
+      void begin().catch((error) => this.logger.error(error));
     },
 
     /** Asks every node that runs automations. */

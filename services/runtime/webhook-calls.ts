@@ -52,10 +52,19 @@ export async function answer({ config, execution }: Runtime, ctx: Call, request:
   return http.finish(end.output);
 }
 
-/** The same for a call with an Idempotency-Key: a repetition gets the first run's answer, whichever node has it. */
-export async function answerOnce({ config, execution, store }: Runtime, ctx: Call, request: RunRequest): Promise<unknown> {
+/**
+ * The same for a call with an Idempotency-Key: a repetition gets the first run's answer, whichever node has it.
+ * @param onTaken told once the request is known to be that of its key, with the record of its run
+ */
+export async function answerOnce(
+  { config, execution, store }: Runtime,
+  ctx: Call,
+  request: RunRequest,
+  onTaken: (record: RunRecord) => void,
+): Promise<unknown> {
   const first = await store.create(execution.newRecord(request, undefined, 'running'));
   if (first) {
+    onTaken(first.record);
     const http = new HttpAnswer({ keepAliveMinMs: config.sseKeepAliveMs });
     const end = await firstOf(ctx, http, execution.run(request, { http, held: first, isInteraction: true }));
     if (end.state === 'streams') return end.stream;
@@ -67,7 +76,10 @@ export async function answerOnce({ config, execution, store }: Runtime, ctx: Cal
     pauseMs = Math.min(pauseMs * 1.2, LAST_LOOK_MS);
     const record = (await store.find(request.workspaceId, request.id))?.record;
     if (record) assertSame(record, request);
-    if (record && FINAL_STATES.includes(record.state)) return keptAnswer(record);
+    if (record && FINAL_STATES.includes(record.state)) {
+      onTaken(record);
+      return keptAnswer(record);
+    }
   }
   throw fault('TimeoutError', { message: 'The run has not ended yet; repeat the request with its Idempotency-Key to get the answer.' });
 }
@@ -99,9 +111,10 @@ function assertSame(record: RunRecord, { fingerprint }: RunRequest): void {
 export const prefersAsync = (headers: Record<string, string> | undefined): boolean => /\brespond-async\b/i.test(headers?.prefer ?? '');
 
 /** `Prefer: respond-async`: the run is durable before the caller hears of it. @see https://www.rfc-editor.org/rfc/rfc7240#section-4.1 */
-export async function accept(runtime: Runtime, request: RunRequest): Promise<WebhookAnswer> {
+export async function accept(runtime: Runtime, request: RunRequest, onTaken: (record: RunRecord) => void): Promise<WebhookAnswer> {
   const record = await runtime.accept(request);
   assertSame(record, request);
+  onTaken(record);
   const run: RunSummary = record;
   return {
     status: 202,

@@ -410,6 +410,28 @@ describe('an answer kept under an Idempotency-Key', () => {
   });
 });
 
+describe('an endpoint of several automations', () => {
+  it('runs each of them once for an Idempotency-Key, and none for a request that is refused', async () => {
+    const name = `shared${serial}`;
+    const counting = (list: string) => [{ set: { name: `global.${name}${list}[]`, value: '{{body.a}}' } }];
+    await endpoint({ when: { endpoint: name }, do: counting('First'), output: 'first' });
+    await endpoint({ when: { endpoint: name }, do: counting('Second'), output: 'second' });
+    const look = await endpoint({ output: [`{{global.${name}First}}`, `{{global.${name}Second}}`] });
+    const path = `/workspaces/${id}/webhooks/${name}`;
+    const ask = (a: string, headers: Record<string, string> = { 'idempotency-key': 'shared' }) => anybody().post(path, { a }, headers);
+
+    for (let n = 0; n < 3; n++) expect(await ask('kept')).toMatchObject({ status: 200, body: 'first' });
+    expect((await ask('wrong')).status).toBe(422);
+    expect((await ask('wrong', { 'idempotency-key': 'shared', prefer: 'respond-async' })).status).toBe(422);
+    expect((await ask('without a key', {})).status).toBe(200);
+
+    const all = ['kept', 'without a key'];
+    await eventually(async () => expect((await anybody().post(look, {})).body).toEqual([all, expect.arrayContaining(['without a key'])]));
+    expect((await anybody().post(look, {})).body).toEqual([all, expect.arrayContaining(all)]);
+    expect((await anybody().post(look, {})).body[1]).toHaveLength(2);
+  });
+});
+
 describe('runs seen by REST', () => {
   it('are accepted, listed, read, cancelled and begun again by those who may, and by nobody else', async () => {
     const path = await endpoint({ do: [{ wait: { oneOf: [{ event: 'never.comes' }], timeout: 600 } }] });

@@ -3,6 +3,7 @@
 import { createServer, type Server } from 'node:http';
 import type { Readable } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
 import { eventually } from '../support/eventually.ts';
 import { type RuntimeServices, startRuntime } from '../support/runtime-services.ts';
 
@@ -136,6 +137,37 @@ describe('webhooks', () => {
 
     expect([...answers, later].map((answer) => answer.body)).toEqual([{ paid: 1 }, { paid: 1 }, { paid: 1 }]);
     expect(await body(runtime.webhook(id, 'pay', {}, { headers: { 'idempotency-key': 'order-2' } }))).toEqual({ paid: 2 });
+  });
+
+  it.each([
+    ['answered', {}],
+    ['accepted', { prefer: 'respond-async' }],
+  ])('that are %s and repeated begin what a node that died had not begun, and nothing twice', async (_how, headers) => {
+    const counting = (name: string) => [{ set: { name: `global.${name}`, value: `{% {{global.${name}}} + 1 %}` } }];
+    const id = await runtime.workspace({
+      one: { when: { endpoint: 'both' }, do: counting('one') },
+      two: { when: { endpoint: 'both' }, do: counting('two') },
+      look: { when: { endpoint: true }, output: ['{{global.one}}', '{{global.two}}'] },
+    });
+    const { cache } = runtime.broker.getLocalService('runtime') as unknown as { cache: CacheDriver };
+    const ask = () => runtime.webhook(id, 'both', {}, { headers: { ...headers, 'idempotency-key': 'both' } });
+    const looked = () => body(runtime.webhook(id, 'look'));
+    const two = async () =>
+      (await runtime.call('runtime.runs.list', { workspaceId: id })).runs.find((run: any) => run.automation === 'two');
+    await ask();
+    await eventually(async () => expect(await looked()).toEqual([1, 1]));
+    await eventually(async () => expect((await two()).state).toBe('done'));
+    // As if the node had died before it wrote this.
+    await cache.delete(`run:{${id}}:record:${(await two()).id}`);
+    expect(await two()).toBeUndefined();
+
+    await ask();
+
+    await eventually(async () => expect((await two())?.state).toBe('done'));
+    await ask();
+    expect((await two()).attempts).toBe(1);
+    // Its effects had happened in this test, and are known by their keys.
+    expect(await looked()).toEqual([1, 1]);
   });
 
   it('that prefer it are accepted, and run on their own', async () => {
