@@ -7,7 +7,7 @@ import type { Identity } from '../../mixins/auth/identity.ts';
 import type { PrismeEvent } from '../../mixins/shared/event.ts';
 import { hexId } from '../../mixins/shared/ids.ts';
 import type { JsonObject } from '../../mixins/shared/json.ts';
-import type { UploadedFile, WebhookParams } from './contract.ts';
+import type { WebhookParams } from './contract.ts';
 import { visibleHeaders } from './http-answer.ts';
 import type { RunIdentity, TriggerInfo } from './interpreter/index.ts';
 import type { LoadedWorkspace } from './models.ts';
@@ -77,19 +77,6 @@ function baseRun(identity: Identity, ip = identity.ip): RunRequest['run'] {
   return run;
 }
 
-/** Files of a multipart form at the names of their fields, next to the other fields; several of one name are a list. */
-export function bodyWithFiles(body: unknown): unknown {
-  const files = (body as { files?: unknown } | null)?.files;
-  if (!Array.isArray(files) || !files.every((file) => typeof (file as UploadedFile)?.base64 === 'string')) return body ?? {};
-  const { files: _files, ...fields } = body as JsonObject;
-  for (const file of files as UploadedFile[]) {
-    const name = file.fieldname || 'file';
-    const before = Object.hasOwn(fields, name) ? fields[name] : undefined;
-    fields[name] = before === undefined ? file : Array.isArray(before) ? [...before, file] : [before, file];
-  }
-  return fields;
-}
-
 const asksRawBody = new WeakMap<object, boolean>();
 /** Whether the automation speaks of `rawBody`: only then is it worth carrying. */
 function wantsRawBody({ model, automation }: Match): boolean {
@@ -156,7 +143,7 @@ export function webhookRequest(match: Match, params: WebhookParams, identity: Id
   const payload: JsonObject = {
     workspaceId,
     automationSlug: params.endpoint,
-    body: bodyWithFiles(params.body),
+    body: params.body ?? {},
     headers,
     query: params.query ?? {},
     method: params.method.toUpperCase(),

@@ -139,6 +139,12 @@ describe('the request', () => {
   it.each([
     ['JSON object', 'application/json', '{"a":[1]}', { a: [1] }],
     ['JSON list', 'application/json', '[1,{"b":2}]', [1, { b: 2 }]],
+    [
+      'JSON object with files of its own',
+      'application/json',
+      '{"role":"user","files":[{"fieldname":"role","base64":"aGk="}]}',
+      { role: 'user', files: [{ fieldname: 'role', base64: 'aGk=' }] },
+    ],
     ['form', 'application/x-www-form-urlencoded', 'a=1&b=2', { a: '1', b: '2' }],
     ['text', 'text/plain', 'plain & simple', 'plain & simple'],
     ['XML', 'application/xml', '<a/>', '<a/>'],
@@ -174,6 +180,19 @@ describe('the request', () => {
       one: { originalname: '1.txt', mimetype: 'text/plain', size: 1, base64: Buffer.from('1').toString('base64') },
     });
     expect(body.more.map((file: { base64: string }) => Buffer.from(file.base64, 'base64').toString())).toEqual(['2', '3', '4']);
+  });
+
+  it('brings files of a form whose field is called files, and refuses a field called as a prototype', async () => {
+    const path = await endpoint({ output: '{{body}}' });
+    const [named, hostile] = [new FormData(), new FormData()];
+    named.append('files', new Blob(['1']), '1.txt');
+    named.append('files', new Blob(['2']), '2.txt');
+    hostile.append('__proto__', new Blob(['1']), '1.txt');
+
+    expect((await anybody().post(path, named)).body).toEqual({
+      files: [expect.objectContaining({ originalname: '1.txt' }), expect.objectContaining({ originalname: '2.txt' })],
+    });
+    expect(await anybody().post(path, hostile)).toMatchObject({ status: 400, body: { error: 'InvalidUploadError' } });
   });
 
   it('is refused when malformed, or larger than allowed', async () => {

@@ -22,6 +22,23 @@ const request = (params: Partial<WebhookParams> = {}, claims: Partial<Identity> 
     'w',
   );
 
+describe('the body', () => {
+  it.each([
+    ['with a list called files', { files: [{ name: 'a', base64: 'aGk=' }], x: 1 }],
+    ['with a list called files that names another field', { role: 'user', files: [{ fieldname: 'role', base64: 'aGk=' }] }],
+    ['with a list called files that names the prototype', { files: [{ fieldname: '__proto__', base64: 'aGk=' }] }],
+    ['with an empty list called files', { files: [], x: 1 }],
+    ['that is a list', [1, { b: 2 }]],
+    ['that is a text', 'plain'],
+  ])('%s is what was sent', (_name, body) => {
+    expect(request({ body }).payload.body).toBe(body);
+  });
+
+  it('that is missing is an empty object', () => {
+    expect(request({ body: undefined }).payload.body).toEqual({});
+  });
+});
+
 describe('an Idempotency-Key', () => {
   const idOf = (headers: Record<string, string>, claims: Partial<Identity> = {}) => request({ idempotencyKey: 'k', headers }, claims).id;
   const alice = { authorization: 'Bearer alice', accept: 'application/json' };
