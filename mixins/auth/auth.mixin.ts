@@ -32,7 +32,20 @@ function systemMeta(broker: ServiceBroker, service: string, correlationId: strin
 
 /** What makes two callers the same for rights. */
 const callerKey = (
-  { kind, userId, sessionId, email, emailVerified, role, authData, apiKeyHash, via, sourceWorkspaceId, authenticatedWorkspaceId }: Caller,
+  {
+    kind,
+    userId,
+    sessionId,
+    email,
+    emailVerified,
+    role,
+    authData,
+    apiKeyHash,
+    via,
+    sourceWorkspaceId,
+    isAway,
+    authenticatedWorkspaceId,
+  }: Caller,
   topics?: string[],
 ) =>
   canonical([
@@ -46,6 +59,7 @@ const callerKey = (
     apiKeyHash,
     via === 'apiKey',
     sourceWorkspaceId,
+    isAway,
     authenticatedWorkspaceId,
     topics,
   ]);

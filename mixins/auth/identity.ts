@@ -39,6 +39,8 @@ export interface IdentityClaims {
   via?: 'jwt' | 'cookie' | 'accessToken' | 'apiKey' | 'socket' | 'serviceAccount' | 'orgKey';
   /** Workspace on whose behalf a delegated call is made. */
   sourceWorkspaceId?: string;
+  /** The run that makes a delegated call was itself called by another workspace: its person is known by name, his rights have stayed there. */
+  isAway?: true;
   /** Workspace proven by an `auth: { workspace: true }` token. */
   authenticatedWorkspaceId?: string;
   /** Issuing service, for `system`. */
@@ -51,6 +53,13 @@ export interface IdentityClaims {
   iat: number;
   exp: number;
 }
+
+/**
+ * Whether a run calls in the name of somebody whose rights it does not have in that workspace. It has them in its own one only: every workspace a person
+ * visits can call every other one in his name, and what it calls must not hand on what it did not get.
+ */
+export const isAway = ({ kind, sourceWorkspaceId, isAway }: Partial<IdentityClaims>, workspaceId: string | undefined): boolean =>
+  kind === 'delegated' && (isAway === true || sourceWorkspaceId !== workspaceId);
 
 /** What travels: the claims and an Ed25519 signature over their canonical JSON. */
 export type Identity = Readonly<IdentityClaims> & { readonly sig: string };

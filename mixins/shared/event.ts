@@ -34,7 +34,10 @@ export interface EventSource {
   serviceTopic?: string;
   host?: { service: string; replica: string };
   sourceWorkspaceId?: string;
-  /** The automation that caused it had taken an identity (`session.id`, `user.id`): whom it names has done nothing. Set by the runtime only. */
+  /**
+   * Whom it names has done nothing: the automation that caused it had taken an identity (`session.id`, `user.id`), or acts in the name of the visitor of
+   * another workspace. Never said by clients.
+   */
   isPosed?: true;
   [other: string]: unknown;
 }

@@ -1,6 +1,6 @@
 /** emit — events from outside (REST, sockets): checked, given their source, judged, and sent together. */
 import type { Ability } from '../../mixins/auth/contract.ts';
-import type { Identity } from '../../mixins/auth/identity.ts';
+import { type Identity, isAway } from '../../mixins/auth/identity.ts';
 import type { EventBus } from '../../mixins/bus/contract.ts';
 import { fault } from '../../mixins/shared/errors.ts';
 import {
@@ -79,6 +79,8 @@ export function candidatesOf(body: unknown, workspaceId: string, identity: Ident
   if (identity.sessionId) origin.sessionId = identity.sessionId;
   if (identity.ip) origin.ip = identity.ip;
   if (socketId) origin.socketId = socketId;
+  // Automations that it starts must not take what another workspace tells in the name of its visitor for his own doing.
+  if (isAway(identity, workspaceId)) origin.isPosed = true;
   return events.map((item, index) => candidate(item, index, origin));
 }
 

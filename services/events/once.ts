@@ -46,9 +46,9 @@ const digest = (...parts: unknown[]) => createHash('sha256').update(JSON.stringi
 
 /** Who asks: two callers never meet under the same key. Who is nobody is known by where he is and what he sends. */
 function callerOf(identity: IdentityClaims, fingerprint: string): unknown[] {
-  const { kind, userId, sessionId, apiKeyHash, sourceWorkspaceId, org, ip } = identity;
+  const { kind, userId, sessionId, apiKeyHash, sourceWorkspaceId, isAway, org, ip } = identity;
   const who = userId ? ['user', userId] : sessionId ? ['session', sessionId] : ['nobody', apiKeyHash, ip, fingerprint];
-  return [kind, org?.slug, sourceWorkspaceId, ...who];
+  return [kind, org?.slug, sourceWorkspaceId, ...who, ...(isAway ? ['away'] : [])];
 }
 
 /** @throws IdempotencyKeyReused · RequestValidationError · what `admit` and `send` throw */

@@ -9,7 +9,7 @@
 import type { Context, Service, ServiceSchema } from 'moleculer';
 import { auth } from '../../mixins/auth/auth.mixin.ts';
 import type { AuthMethods } from '../../mixins/auth/contract.ts';
-import type { CallMeta } from '../../mixins/auth/identity.ts';
+import { type CallMeta, isAway } from '../../mixins/auth/identity.ts';
 import { type BusMethods, bus } from '../../mixins/bus/bus.mixin.ts';
 import type { Subscription } from '../../mixins/bus/contract.ts';
 import { SECOND } from '../../mixins/shared/clock.ts';
@@ -27,7 +27,7 @@ type Change = Membership & { source?: Partial<EventSource> };
 
 interface TopicsMethods {
   tell(type: string, change: Change): Promise<void>;
-  managed(ctx: Call, isOwnLeave?: boolean): Promise<string>;
+  managed(ctx: Call, leaving?: string[]): Promise<string>;
 }
 
 const NAME = 'events.topics';
@@ -134,8 +134,7 @@ const topics: ServiceSchema<object, any> = {
       async handler(this: Self, ctx: Call): Promise<{ topic: string; left: string[] }> {
         const { topic, query } = ctx.params;
         const userIds = usersOf(query?.userIds);
-        const own = this.identityOf(ctx).userId;
-        const membership = { workspaceId: await this.managed(ctx, userIds.length === 1 && userIds[0] === own), topic, userIds };
+        const membership = { workspaceId: await this.managed(ctx, userIds), topic, userIds };
         await leaveTopic(this.cache, membership);
         await this.tell('events.userTopics.left', membership);
         return { topic, left: userIds };
@@ -149,16 +148,19 @@ const topics: ServiceSchema<object, any> = {
         userIds.map((id) => ({ type, payload: { topic, user: { id } }, options: { source: { ...source, workspaceId } } })),
       );
     },
-    /** Id of the workspace, once the caller is known to manage its topics. */
-    async managed(this: Self, ctx: Call, isOwnLeave = false): Promise<string> {
-      const { workspaceId } = ctx.params;
-      if (!isOwnLeave) await this.authorize(ctx, workspaceId, 'update', 'workspaces', { id: workspaceId });
-      if (!workspaceId.startsWith('slug:')) return workspaceId;
-      const { id } = await this.broker.call<{ id: string }, { workspaceId: string }>(
-        'workspaces.resolve',
-        { workspaceId },
-        { meta: this.systemMeta() },
-      );
+    /** Id of the workspace, once the caller is known to manage its topics, or to be the one who leaves. */
+    async managed(this: Self, ctx: Call, leaving: string[] = []): Promise<string> {
+      const { workspaceId: address } = ctx.params;
+      const { id } = address.startsWith('slug:')
+        ? await this.broker.call<{ id: string }, { workspaceId: string }>(
+            'workspaces.resolve',
+            { workspaceId: address },
+            { meta: this.systemMeta() },
+          )
+        : { id: address };
+      const identity = this.identityOf(ctx);
+      const isOwnLeave = leaving.length === 1 && leaving[0] === identity.userId && !isAway(identity, id);
+      if (!isOwnLeave) await this.authorize(ctx, id, 'update', 'workspaces', { id });
       return id;
     },
   },

@@ -32,6 +32,8 @@ export interface MintParams {
   workspaceId: string;
   userId?: string;
   sessionId?: string;
+  /** See IdentityClaims. */
+  isAway?: true;
   correlationId: string;
   ttlS: number;
   depth?: number;

@@ -67,7 +67,7 @@ export async function startConsumers(options: ConsumersOptions): Promise<Subscri
   const { bus, cache, config, models, sessions, waits, store, schedules, execution, explanations, roleOf } = options;
 
   async function identityOf(event: PrismeEvent): Promise<RunIdentity> {
-    const { userId, sessionId, workspaceId, correlationId } = event.source;
+    const { userId, sessionId, workspaceId, sourceWorkspaceId, correlationId } = event.source;
     const known = sessionId ? await sessions.find(sessionId) : null;
     const user = known?.userId ?? userId ?? sessionId;
     const identity: RunIdentity = {
@@ -76,7 +76,9 @@ export async function startConsumers(options: ConsumersOptions): Promise<Subscri
       ...(known?.email ? { email: known.email } : {}),
       ...(known?.authData ? { authData: known.authData } : {}),
     };
-    if (event.source.isPosed) return { ...identity, isPosed: true };
+    // Told in somebody's name by another workspace, or under a name an automation took: he is named, and did not do it.
+    if (event.source.isPosed || (sourceWorkspaceId !== undefined && sourceWorkspaceId !== workspaceId))
+      return { ...identity, isPosed: true };
     const role = user ? await roleOf(identity, workspaceId as string, correlationId) : undefined;
     return role ? { ...identity, role } : identity;
   }

@@ -7,7 +7,7 @@ import { ulid } from '../../mixins/shared/ids.ts';
 import { isPlainObject, type JsonObject } from '../../mixins/shared/json.ts';
 import type { ExecutedReport, Frame, RunModel, TriggerInfo } from './interpreter/index.ts';
 import type { Redactor } from './redaction.ts';
-import { isPosed } from './rights.ts';
+import { isNamed, isPosed } from './rights.ts';
 import { effectRoot, type RunRequest } from './runs.ts';
 
 const CROCKFORD = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
@@ -89,6 +89,7 @@ export function createNativeEvents(bus: EventBus, config: Config): NativeEvents 
       if (sessionId) source.sessionId = sessionId;
       if (run.socketId) source.socketId = String(run.socketId);
       if (run.ip) source.ip = String(run.ip);
+      if (isNamed(request.identity)) source.isPosed = true;
       return bus.send('runtime.interactions.triggered', payload, {
         id: idOf(request, 'triggered'),
         source,

@@ -9,6 +9,7 @@ import { SECOND } from '../../mixins/shared/clock.ts';
 import { lru } from '../../mixins/shared/lru.ts';
 import type { OrganisationContext } from '../gateway/contract.ts';
 import type { RunOrganisation } from './interpreter/index.ts';
+import { isNamed } from './rights.ts';
 import type { RunRequest } from './runs.ts';
 import type { Sessions } from './sessions.ts';
 
@@ -36,8 +37,9 @@ export function createOrganisations({
   const known = lru<string, Standing>({ max: 20_000, ttl: REMEMBER_MS });
   let epoch = 0;
   return {
-    async of({ identity: { userId, sessionId, isProven, isPosed }, workspaceId, run: { correlationId, sourceWorkspaceId } }) {
-      if (userId === undefined || isPosed) return undefined;
+    async of({ identity, workspaceId, run: { correlationId, sourceWorkspaceId } }) {
+      const { userId, sessionId, isProven } = identity;
+      if (userId === undefined || isNamed(identity)) return undefined;
       // Every workspace somebody visits may call others in his name: it does so without what he is in his organisation.
       if (sourceWorkspaceId !== undefined && sourceWorkspaceId !== workspaceId) return undefined;
       if (!isProven && (sessionId === undefined || (await sessions.find(sessionId))?.userId !== userId)) return undefined;

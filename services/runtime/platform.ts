@@ -37,13 +37,15 @@ export function createPlatform({ broker, auth, bus, cache, sessions, models, mod
   const abilityOf = (identity: RunIdentity, request: RunRequest) =>
     auth.abilityFor({ correlationId: request.run.correlationId, ...rightsOf(identity) }, request.workspaceId);
   const mint = (kind: MintParams['kind'], frame: Frame, request: RunRequest): Promise<MintAnswer> => {
-    // Calls to the platform are made as the person who started the run, also after it switched identity.
-    const { userId, sessionId } = rightsOf(request.identity);
+    // Calls to the platform are made as the person who started the run, also after it switched identity. Whom another workspace brought stays known by name
+    // to what is called; whom an automation chose does not: naming somebody must not open the data he has in other workspaces.
+    const { userId, sessionId, isAway }: RunIdentity = request.identity.isPosed ? {} : request.identity;
     const params: MintParams = {
       kind,
       workspaceId: request.workspaceId,
       ...(userId ? { userId } : {}),
       ...(sessionId ? { sessionId } : {}),
+      ...(isAway ? { isAway } : {}),
       correlationId: request.run.correlationId,
       ttlS: TOKEN_TTL_S[kind],
       depth: frame.depth,
@@ -64,8 +66,14 @@ export function createPlatform({ broker, auth, bus, cache, sessions, models, mod
       };
       // Taking somebody's session gives his data, never his roles; coming back to one's own restores them.
       if (id !== request.identity.sessionId) return identity;
-      const { role, platformRole, isPosed } = request.identity;
-      return { ...identity, ...(role ? { role } : {}), ...(platformRole ? { platformRole } : {}), ...(isPosed ? { isPosed } : {}) };
+      const { role, platformRole, isPosed, isAway } = request.identity;
+      return {
+        ...identity,
+        ...(role ? { role } : {}),
+        ...(platformRole ? { platformRole } : {}),
+        ...(isPosed ? { isPosed } : {}),
+        ...(isAway ? { isAway } : {}),
+      };
     },
 
     async sessionLifeMs(sessionId) {

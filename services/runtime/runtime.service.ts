@@ -29,6 +29,7 @@ import { compileWorkspace, type Problem, type RunIdentity, runAutomation } from 
 import { childrenOf } from './models.ts';
 import { openRuntime, type Runtime } from './open.ts';
 import { runtimeChecks } from './readiness.ts';
+import { isNamed } from './rights.ts';
 import { type RunRecord, type RunRequest, type RunSummary, summaryOf } from './runs.ts';
 import { runIdentity, testRequest, webhookRequest } from './starts.ts';
 import { automationAt, endpointMatches, eventMatches, type Match, triggerRows } from './triggers.ts';
@@ -73,7 +74,7 @@ const runtime: ServiceSchema<object, any> = {
             message: `Did not find any matching trigger for endpoint ${ctx.params.endpoint}`,
             data: { workspaceId: id, endpoint: ctx.params.endpoint },
           });
-        const as = identity.userId ? await this.personOf(identity, id) : runIdentity(identity);
+        const as = identity.userId ? await this.personOf(identity, id) : runIdentity(identity, id);
         const idempotencyKey = ctx.params.idempotencyKey ?? ctx.params.headers?.['idempotency-key'];
         const params = idempotencyKey ? { ...ctx.params, idempotencyKey } : ctx.params;
         const request = webhookRequest(first, params, identity, as, id);
@@ -104,7 +105,7 @@ const runtime: ServiceSchema<object, any> = {
         if (!match) throw fault('ObjectNotFoundError', { message: 'Automation not found', data: { workspaceId: id, automation: slug } });
         const identity = this.identityOf(ctx);
         await this.runtime.sessions.learn(identity);
-        const request = testRequest(match, (body?.payload ?? {}) as JsonObject, identity, runIdentity(identity, ability.role), id);
+        const request = testRequest(match, (body?.payload ?? {}) as JsonObject, identity, runIdentity(identity, id, ability.role), id);
         const end = await execution.run(request, { isInteraction: true, ...callOf(ctx) });
         if (end.state === 'failed') throw end.error;
         if (end.state !== 'done') throw fault('RunCancelledError');
@@ -305,7 +306,7 @@ const runtime: ServiceSchema<object, any> = {
     async personOf(this: Self, identity: Identity, workspaceId: string): Promise<RunIdentity> {
       const { roleOf, sessions } = this.runtime;
       const [role] = await Promise.all([roleOf(identity, workspaceId, identity.correlationId), sessions.learn(identity)]);
-      return runIdentity(identity, role);
+      return runIdentity(identity, workspaceId, role);
     },
 
     /** Only where an automation listens to it: every webhook already tells `runtime.interactions.triggered`. */
@@ -315,6 +316,7 @@ const runtime: ServiceSchema<object, any> = {
         correlationId: run.correlationId,
         automationDepth: run.depth + 1,
         ...(identity.sessionId ? { sessionId: identity.sessionId } : {}),
+        ...(isNamed(identity) ? { isPosed: true as const } : {}),
       };
       await this.bus.send(
         WEBHOOK_EVENT,

@@ -3,7 +3,7 @@
  * payloads.
  */
 import { createHash } from 'node:crypto';
-import type { Identity } from '../../mixins/auth/identity.ts';
+import { type Identity, isAway } from '../../mixins/auth/identity.ts';
 import type { PrismeEvent } from '../../mixins/shared/event.ts';
 import { hexId } from '../../mixins/shared/ids.ts';
 import type { JsonObject } from '../../mixins/shared/json.ts';
@@ -53,8 +53,8 @@ export function instanceConcerned(event: PrismeEvent): string | undefined {
   return event.source.appInstanceFullSlug;
 }
 
-/** Who a call runs as. */
-export function runIdentity(identity: Identity, role?: string): RunIdentity {
+/** Who a call runs as in a workspace. */
+export function runIdentity(identity: Identity, workspaceId: string, role?: string): RunIdentity {
   // Somebody without account is known by his session.
   const userId = identity.userId ?? identity.sessionId;
   const as: RunIdentity = {};
@@ -63,6 +63,7 @@ export function runIdentity(identity: Identity, role?: string): RunIdentity {
   if (identity.authData) as.authData = identity.authData;
   if (identity.email) as.email = identity.email;
   if (role) as.role = role;
+  if (isAway(identity, workspaceId)) as.isAway = true;
   if (identity.kind === 'user' || identity.kind === 'anonymous' || identity.kind === 'service') as.isProven = true;
   // Not for what calls back: a delegated identity never has it.
   if (identity.kind === 'user' && identity.role === 'superadmin') as.platformRole = 'superadmin';
@@ -128,11 +129,11 @@ const OF_THE_ATTEMPT = new Set([
  * A signature that is made anew for each attempt does that too: then the run is done again, which is the smaller harm.
  */
 function callerOf(identity: Identity, headers: Record<string, string>): string {
-  const { userId, sessionId, ip, apiKeyHash, sourceWorkspaceId, authenticatedWorkspaceId } = identity;
+  const { userId, sessionId, ip, apiKeyHash, sourceWorkspaceId, isAway, authenticatedWorkspaceId } = identity;
   const shown = Object.entries(headers).filter(([name]) => !OF_THE_ATTEMPT.has(name) && !name.startsWith('sec-'));
   shown.sort(([a], [b]) => (a < b ? -1 : 1));
   // Whoever is nobody shares a key with nobody else: not its answer, and not its fate.
-  return JSON.stringify([userId ?? sessionId ?? `|${ip ?? ''}`, apiKeyHash, sourceWorkspaceId, authenticatedWorkspaceId, shown]);
+  return JSON.stringify([userId ?? sessionId ?? `|${ip ?? ''}`, apiKeyHash, sourceWorkspaceId, isAway, authenticatedWorkspaceId, shown]);
 }
 
 /** A webhook call. With an idempotency key the run is durable, and the same for every repetition by the same caller. */

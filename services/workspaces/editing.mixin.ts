@@ -84,7 +84,7 @@ export function editing(): Partial<ServiceSchema<any, any>> {
     hooks: { error: { '*': tellError as never } },
     methods: {
       author(this: Self, ctx: Context<any, any>): Author {
-        const { userId, sessionId, correlationId, ip, sourceWorkspaceId } = this.identityOf(ctx);
+        const { userId, sessionId, correlationId, ip, sourceWorkspaceId, isAway } = this.identityOf(ctx);
         return {
           ...(userId ? { userId } : {}),
           source: {
@@ -93,6 +93,7 @@ export function editing(): Partial<ServiceSchema<any, any>> {
             ...(sessionId ? { sessionId } : {}),
             ...(ip ? { ip } : {}),
             ...(sourceWorkspaceId ? { sourceWorkspaceId } : {}),
+            ...(isAway ? { isPosed: isAway } : {}),
           },
         };
       },

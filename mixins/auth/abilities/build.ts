@@ -2,7 +2,7 @@
 import { fault } from '../../shared/errors.ts';
 import { isPlainObject, type JsonObject } from '../../shared/json.ts';
 import type { Ability, Rule, WorkspaceAccess } from '../contract.ts';
-import type { Identity } from '../identity.ts';
+import { type Identity, isAway } from '../identity.ts';
 import { createAbility } from './ability.ts';
 import { compileConditions } from './conditions.ts';
 import {
@@ -87,9 +87,9 @@ export function buildAbility(caller: Caller, { access, topics }: BuildOptions = 
   const { kind } = caller;
   if (kind === 'system') return createAbility(SUPER_ADMIN, { user: {} });
   // A run has the rights of its person in its own workspace only; elsewhere it is nobody.
-  const isAway = kind === 'delegated' && access?.id !== caller.sourceWorkspaceId;
-  const userId = isAway ? undefined : caller.userId;
-  const user: JsonObject = isAway
+  const isNobody = isAway(caller, access?.id);
+  const userId = isNobody ? undefined : caller.userId;
+  const user: JsonObject = isNobody
     ? {}
     : {
         id: userId,
@@ -99,7 +99,7 @@ export function buildAbility(caller: Caller, { access, topics }: BuildOptions = 
         ...(topics ? { topics } : {}),
       };
   const variables = { user, ...(access ? { subject: { id: access.id, slug: access.slug, name: access.name } } : {}) };
-  const known = access ? inside(access, isAway ? { ...caller, authData: undefined } : caller, userId) : { rules: [] };
+  const known = access ? inside(access, isNobody ? { ...caller, authData: undefined } : caller, userId) : { rules: [] };
   const roles = [...STATIC_ROLES, ...(access?.roles.map(({ name }) => name) ?? [])].filter((name) => name !== 'default');
   const rules = [
     ...FOR_EVERYONE,

@@ -121,12 +121,13 @@ export function createResolver({
   }
 
   /** A run calling back: no session, seconds of life. */
-  function byRunToken({ kind, sub, sessionId, workspaceId, correlationId, depth, exp }: TokenClaims): Known {
+  function byRunToken({ kind, sub, sessionId, workspaceId, correlationId, depth, isAway, exp }: TokenClaims): Known {
     const claims: Claims = {
       kind: 'delegated',
       ...(sub ? { userId: sub } : {}),
       ...(sessionId ? { sessionId } : {}),
       ...(workspaceId ? { sourceWorkspaceId: workspaceId } : {}),
+      ...(isAway ? { isAway } : {}),
       ...(kind === 'workspace' && workspaceId ? { authenticatedWorkspaceId: workspaceId } : {}),
       ...(correlationId ? { correlationId } : {}),
       ...(depth === undefined ? {} : { depth }),

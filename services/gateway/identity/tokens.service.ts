@@ -29,7 +29,7 @@ const tokens: ServiceSchema<object, any> = {
       visibility: 'public',
       identity: 'system',
       handler(this: Self, ctx: Call<MintParams>): MintAnswer {
-        const { kind, workspaceId, userId, sessionId, correlationId, ttlS, depth } = ctx.params;
+        const { kind, workspaceId, userId, sessionId, isAway, correlationId, ttlS, depth } = ctx.params;
         if ((kind !== 'delegated' && kind !== 'workspace') || typeof workspaceId !== 'string' || !(ttlS > 0))
           throw fault('BadParametersError');
         const claims = {
@@ -38,6 +38,7 @@ const tokens: ServiceSchema<object, any> = {
           correlationId,
           ...(userId ? { sub: userId } : {}),
           ...(sessionId ? { sessionId } : {}),
+          ...(isAway ? { isAway } : {}),
           ...(depth === undefined ? {} : { depth }),
         };
         return { jwt: this.core.tokens.sign(claims, Math.min(ttlS, MAX_TTL_S)) };

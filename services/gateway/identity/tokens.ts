@@ -17,6 +17,7 @@ export interface TokenClaims {
   sessionId?: string;
   correlationId?: string;
   depth?: number;
+  isAway?: true;
   /** Tokens of the OpenID provider. */
   scope?: string;
   client_id?: string;

@@ -33,6 +33,8 @@ export interface RunIdentity {
   isProven?: true;
   /** An automation took this identity before the event that started the run: it has that person's data, and nobody's rights. */
   isPosed?: true;
+  /** Another workspace called this one in the name of this person: the run has his data here, and nobody's rights. */
+  isAway?: true;
 }
 
 /** The organisation a run is started in, as the one who started it stands there. */

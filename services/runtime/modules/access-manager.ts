@@ -8,7 +8,6 @@
 import { allows, reaches } from '../../../mixins/auth/permissions.ts';
 import { fault } from '../../../mixins/shared/errors.ts';
 import { isPlainObject, type JsonObject } from '../../../mixins/shared/json.ts';
-import { rightsOf } from '../rights.ts';
 import { type Binding, bindingFunctions, bindingsOf } from './access-bindings.ts';
 import type { Module, ModuleCall } from './index.ts';
 
@@ -68,7 +67,8 @@ async function checkAccess(call: ModuleCall): Promise<Answer> {
   });
 
   const standing = await services.organisations.of(request);
-  const isSomebody = rightsOf(request.identity).userId !== undefined && !(request.identity.authData?.anonymous && !standing?.org);
+  const { userId, authData, isPosed } = request.identity;
+  const isSomebody = userId !== undefined && !isPosed && !(authData?.anonymous && !standing?.org);
   if (!isSomebody) return no('authentication', 'Unauthorized');
   const workspace = await services.slugOf(request.workspaceId);
   const { permissionList = [], scopes = [] } = standing ?? {};

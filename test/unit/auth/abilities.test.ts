@@ -355,6 +355,11 @@ describe('rules of a workspace', () => {
     expect(buildAbility(run('w1'), { access: accessTo() }).can('update', 'pages', page)).toBe(true);
     expect(buildAbility(run('w2'), { access: accessTo() }).can('read', 'pages', page)).toBe(false);
     expect(buildAbility(run('w2'), { access: accessTo() }).role).toBeUndefined();
+    // Called by another workspace in his name, it calls on from its own one: what it was not given does not come back.
+    const brought: Caller = { ...run('w1'), isAway: true };
+    expect(buildAbility(brought, { access: accessTo() }).can('update', 'pages', page)).toBe(false);
+    expect(buildAbility(brought, { access: accessTo() }).role).toBeUndefined();
+    expect(buildAbility({ ...brought, authenticatedWorkspaceId: 'w1' }, { access: accessTo() }).can('update', 'pages', page)).toBe(true);
     expect(buildAbility(run('w1')).can('create', 'workspaces', {})).toBe(false);
     expect(buildAbility(run('w1')).can('read', 'secrets', { workspaceId: 'w3' })).toBe(false);
   });

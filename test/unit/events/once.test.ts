@@ -121,6 +121,11 @@ describe('an emission under a key', () => {
       { identity: claims({ userId: 'u1' }) },
       { identity: claims({ userId: 'u1', kind: 'delegated', sourceWorkspaceId: 'w2' }) },
     ],
+    [
+      'a run of his, and one that another workspace called in his name',
+      { identity: claims({ userId: 'u1', kind: 'delegated', sourceWorkspaceId: 'w1' }) },
+      { identity: claims({ userId: 'u1', kind: 'delegated', sourceWorkspaceId: 'w1', isAway: true }) },
+    ],
     ['two API keys', { identity: claims({ apiKeyHash: 'k1', ip: '1.1.1.1' }) }, { identity: claims({ apiKeyHash: 'k2', ip: '1.1.1.1' }) }],
     [
       'two nobodies behind one address',

@@ -57,6 +57,8 @@ describe('organisations of runs', () => {
     const organisations = createOrganisations({ sessions: NOBODY, ask: async () => CONTEXT, log() {} });
     expect(await organisations.of(by(U, 'w'))).toBeDefined();
     expect(await organisations.of(by(U, 'other'))).toBeUndefined();
+    // Nor does it come back when the workspace that was called calls itself.
+    expect(await organisations.of(by({ ...U, isAway: true }, 'w'))).toBeUndefined();
   });
 
   it('read before a change are not remembered after it', async () => {

@@ -1,0 +1,217 @@
+/** For whom runs act, over REST: who another workspace brings, how deep runs call each other, and what an address that was proven opens. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { type Client, client, expectOk } from '../support/client.ts';
+import { confirmedUser } from '../support/confirmed-user.ts';
+import { eventually } from '../support/eventually.ts';
+import { type Platform, startPlatform } from '../support/platform.ts';
+
+let platform: Platform;
+let mails: string;
+let mallory: Client;
+let victim: Client;
+
+beforeAll(async () => {
+  mails = mkdtempSync(join(tmpdir(), 'prisme-mails-'));
+  platform = await startPlatform({ mode: 'embedded', env: { ACCOUNT_VALIDATION_METHOD: 'email', SMTP_URL: `file:${mails}` } });
+  mallory = await confirmedUser(platform.url, mails, 'mallory@example.org');
+  victim = await confirmedUser(platform.url, mails, 'victim@example.org');
+}, 120_000);
+afterAll(async () => {
+  await platform?.stop();
+  rmSync(mails, { recursive: true, force: true });
+}, 60_000);
+
+async function workspaceOf(owner: Client, automations: Record<string, object>, name = 'Identities'): Promise<string> {
+  const { id } = await expectOk(owner.post('/workspaces', { name }));
+  for (const [slug, automation] of Object.entries(automations)) await automate(owner, id, slug, automation);
+  return id;
+}
+const automate = (owner: Client, id: string, slug: string, automation: object) =>
+  expectOk(owner.post(`/workspaces/${id}/automations`, { slug, name: slug, do: [], when: { endpoint: true }, ...automation }));
+const hook = (who: Client, id: string, slug: string, body: object = {}, headers: Record<string, string> = {}) =>
+  who.post(`/workspaces/${id}/webhooks/${slug}`, body, headers);
+/** An instruction that calls the platform. */
+const call = (path: string, output: string, more: object = {}) => ({
+  fetch: { url: `{{global.apiUrl}}/workspaces/${path}`, outputMode: 'detailed_response', output, ...more },
+});
+const post = (body: object, headers: object = {}) => ({ method: 'POST', body, headers });
+const events = (...types: string[]) => post({ events: types.map((type) => ({ type, payload: {} })) });
+const typesOf = async (owner: Client, id: string) =>
+  (await expectOk(owner.get(`/workspaces/${id}/events?limit=200`))).result.events.map(({ type }: { type: string }) => type);
+
+describe('46: a workspace that calls another one in the name of its visitor', () => {
+  const OWN = '{{global.workspaceId}}';
+  /** What a run finds out about what it may do. */
+  const PROBE = {
+    do: [
+      call(`${OWN}/security`, 'security'),
+      call(`${OWN}/webhooks/admin`, 'nested', post({})),
+      call(`${OWN}/webhooks/who`, 'who', post({})),
+      { auth: { output: 'mine' } },
+      { run: { module: 'secrets', function: 'get', parameters: { name: 'kept' }, output: 'kept' } },
+      { run: { module: 'secrets', function: 'set', parameters: { name: 'kept', scope: 'user', value: 'x' }, output: 'ownSecret' } },
+      { try: { do: [{ admin: { output: 'called' } }], catch: [{ set: { name: 'called', value: '{{$error.error}}' } }] } },
+    ],
+    output: {
+      user: '{{user.id}}',
+      role: '{{user.role}}',
+      security: '{{security.status}}',
+      nested: '{{nested.status}}',
+      who: '{{who.body.user}}',
+      secret: '{{kept.error}}',
+      ownSecret: '{{ownSecret.error}}',
+      called: '{{called}}',
+      jwt: '{{mine.jwt}}',
+    },
+  };
+  let theirs: string;
+  let own: string;
+  const guarded = { authorizations: { action: 'admin' } };
+
+  beforeAll(async () => {
+    theirs = await workspaceOf(victim, {
+      admin: { ...guarded, when: { endpoint: true, events: ['do-admin'] }, do: [{ emit: { event: 'admin.ran' } }], output: { ran: true } },
+      hears: { ...guarded, when: { events: ['runtime.interactions.triggered'] }, do: [{ emit: { event: 'admin.heard' } }] },
+      hooked: { ...guarded, when: { events: ['runtime.webhooks.triggered'] }, do: [{ emit: { event: 'admin.hooked' } }] },
+      probe: PROBE,
+      who: { output: { user: '{{user.id}}', role: '{{user.role}}' } },
+      keep: { do: [{ run: { module: 'secrets', function: 'set', parameters: { name: 'kept', value: 'x' } } }], output: 1 },
+      relays: { do: [{ emit: { event: 'do-admin' } }], output: 1 },
+      marks: { when: { events: ['mark'] }, do: [{ emit: { event: 'marked' } }] },
+      itself: {
+        do: [
+          { auth: { workspace: true, output: 'pass' } },
+          call(`${OWN}/config`, 'config', {
+            method: 'PATCH',
+            body: { value: { a: 1 } },
+            headers: { authorization: 'Bearer {{pass.jwt}}' },
+          }),
+        ],
+        output: '{{config.status}}',
+      },
+    });
+    await expectOk(hook(victim, theirs, 'keep'));
+    own = await workspaceOf(mallory, {
+      trap: {
+        do: [
+          call(`${theirs}/webhooks/admin`, 'admin', post({})),
+          call(`${theirs}/webhooks/admin`, 'repeated', post({}, { 'idempotency-key': 'guessed' })),
+          call(`${theirs}/webhooks/probe`, 'probe', post({})),
+          call(`${theirs}/webhooks/relays`, 'relays', post({})),
+          call(`${theirs}/webhooks/itself`, 'itself', post({})),
+          call(`${theirs}/events`, 'events', events('do-admin')),
+          call(`${theirs}/test/admin`, 'test', post({ payload: {} })),
+          call(`${theirs}/topics/team/members?userIds=${victim.user?.id}`, 'left', { method: 'DELETE' }),
+        ],
+        output: {
+          admin: '{{admin.status}}',
+          repeated: '{{repeated.status}}',
+          probe: '{{probe.body}}',
+          relays: '{{relays.status}}',
+          itself: '{{itself.body}}',
+          events: '{{events.status}}',
+          test: '{{test.status}}',
+          left: '{{left.status}}',
+        },
+      },
+    });
+  });
+
+  it('has nothing of his rights there: in the run, in what it calls, emits, keeps and asks with its token', async () => {
+    const ran = async () => (await typesOf(victim, theirs)).filter((type: string) => type.startsWith('admin.')).length;
+    // His own answer, under a key another workspace may guess.
+    expect((await hook(victim, theirs, 'admin', {}, { 'idempotency-key': 'guessed' })).status).toBe(200);
+    await expectOk(victim.post(`/workspaces/${theirs}/topics/team/members`, { userIds: [victim.user?.id] }));
+    await eventually(async () => expect(await ran()).toBeGreaterThanOrEqual(3));
+    await new Promise((done) => setTimeout(done, 500));
+    const before = await ran();
+
+    const answer = await expectOk(hook(victim, own, 'trap'));
+
+    const { jwt, ...probe } = answer.probe;
+    expect({ ...answer, probe }).toEqual({
+      admin: 403,
+      repeated: 403,
+      // Who visits is known, also to what is called next; no more than that.
+      probe: {
+        user: victim.user?.id,
+        security: 403,
+        nested: 403,
+        who: victim.user?.id,
+        secret: 'not_found',
+        ownSecret: 'user_required',
+        called: 'ForbiddenError',
+      },
+      relays: 200,
+      // A workspace acts in its own name whoever calls it.
+      itself: 200,
+      // The workspace lets everybody tell events: it is told, and the automation it starts is refused.
+      events: 200,
+      test: 403,
+      left: 403,
+    });
+    const run = client(platform.url, jwt);
+    for (const path of ['', '/security', '/events', '/security/secrets'])
+      expect([path, (await run.get(`/workspaces/${theirs}${path}`)).body?.result?.events?.length ?? 'refused']).toEqual([
+        path,
+        path === '/events' ? 0 : 'refused',
+      ]);
+    expect((await hook(run, theirs, 'admin')).status).toBe(403);
+    const heard: string[] = [];
+    const socket = await run.events(theirs, undefined, { hear: (type) => void heard.push(type) });
+    try {
+      const sent = await new Promise<any>((done) => socket.emit('event', { type: 'do-admin', payload: {} }, done));
+      expect(sent.ok).toBe(true);
+      await expectOk(mallory.post(`/workspaces/${theirs}/events`, { events: [{ type: 'mark', payload: {} }] }));
+      await eventually(async () => expect(await typesOf(victim, theirs)).toContain('marked'));
+      expect(heard).toEqual([]);
+    } finally {
+      socket.close();
+    }
+    expect(await ran()).toBe(before);
+  });
+
+  it("starts there what is open to everybody, with nobody's rights", async () => {
+    const open = await workspaceOf(victim, {
+      admin: { ...guarded, when: { events: ['do-admin'] }, do: [{ emit: { event: 'admin.ran' } }] },
+      open: {
+        when: { events: ['do-admin'] },
+        do: [{ emit: { event: 'open.ran', payload: { user: '{{user.id}}', role: '{{user.role}}' } } }],
+      },
+    });
+    await automate(mallory, own, 'tells', { do: [call(`${open}/events`, 'told', events('do-admin'))], output: { s: '{{told.status}}' } });
+
+    expect(await expectOk(hook(victim, own, 'tells'))).toEqual({ s: 200 });
+
+    await eventually(async () => expect(await typesOf(victim, open)).toContain('open.ran'));
+    const found = (await expectOk(victim.get(`/workspaces/${open}/events?limit=200`))).result.events;
+    expect(found.find(({ type }: any) => type === 'open.ran').payload).toEqual({ user: victim.user?.id });
+    expect(found.find(({ type }: any) => type === 'do-admin').source).toMatchObject({ isPosed: true });
+    expect(found.map(({ type }: any) => type)).not.toContain('admin.ran');
+  });
+
+  it('while within his workspace everything goes on as him', async () => {
+    const answer = await expectOk(hook(victim, theirs, 'probe'));
+    expect(answer).toMatchObject({ user: victim.user?.id, role: 'owner', security: 200, nested: 200, called: { ran: true } });
+    expect((await client(platform.url, answer.jwt).get(`/workspaces/${theirs}/security`)).status).toBe(200);
+    const tells = await workspaceOf(victim, {
+      admin: { ...guarded, when: { events: ['do-admin'] }, do: [{ emit: { event: 'admin.ran' } }] },
+      tells: { do: [call(`${OWN}/events`, 'told', events('do-admin'))], output: { s: '{{told.status}}' } },
+    });
+    expect(await expectOk(hook(victim, tells, 'tells'))).toEqual({ s: 200 });
+    await eventually(async () => expect(await typesOf(victim, tells)).toContain('admin.ran'));
+  });
+
+  it('may do what a key of the other workspace allows', async () => {
+    const rules = [{ action: ['read'], subject: 'events' }];
+    const { apiKey } = await expectOk(victim.post(`/workspaces/${theirs}/security/apikeys`, { name: 'reader', rules }));
+    await automate(mallory, own, 'keyed', {
+      do: [call(`${theirs}/events`, 'read', { headers: { 'x-prismeai-api-key': apiKey } })],
+      output: { n: '{{read.body.result.events.length}}' },
+    });
+    expect((await expectOk(hook(mallory, own, 'keyed'))).n).toBeGreaterThan(0);
+  });
+});
