@@ -15,6 +15,8 @@ interface Loop {
   block: Block;
   engine: { block(block: Block, frame: Frame): MaybeAsync<Outcome> };
   until: { template: Template; condition: Expression | null } | null;
+  /** Contexts that `until` reads. */
+  untilMask: number;
   /** Ends the loop after the turn in which it is true. */
   stop: Expression | null;
 }
@@ -105,8 +107,10 @@ export const repeat = defineInstruction({
     const condition = typeof given.until === 'string' && !/^\s*\d*\s*$/.test(given.until) ? context.condition(given.until, 'until') : null;
     const batch = isPlainObject(given.batch) || typeof given.batch === 'string' ? context.template(given.batch, 'batch') : null;
     const block = context.block(given.do, 'do');
-    const loop: Loop = { block, engine: context.engine, until: untilTemplate && { template: untilTemplate, condition }, stop: null };
-    const mask = maskOf([...(on?.roots ?? []), ...(untilTemplate?.roots ?? []), ...(condition?.roots ?? []), ...(batch?.roots ?? [])]);
+    const untilMask = maskOf([...(untilTemplate?.roots ?? []), ...(condition?.roots ?? [])]);
+    const until = untilTemplate && { template: untilTemplate, condition };
+    const loop: Loop = { block, engine: context.engine, until, untilMask, stop: null };
+    const mask = untilMask | maskOf([...(on?.roots ?? []), ...(batch?.roots ?? [])]);
     return {
       mask,
       deepMask: block.deepMask,
@@ -131,6 +135,10 @@ export const repeat = defineInstruction({
     };
   },
 });
+
+/** What the condition reads, after a turn that has waited. */
+const reload = ({ untilMask }: Loop, frame: Frame): Promise<void> | undefined =>
+  frame.has(untilMask) ? undefined : frame.ensure(untilMask);
 
 /** Stays synchronous until a turn has to wait. */
 function oneByOne(loop: Loop, items: unknown[] | null, turns: number, frame: Frame): MaybeAsync<Outcome> {
@@ -170,6 +178,7 @@ function oneByOne(loop: Loop, items: unknown[] | null, turns: number, frame: Fra
   const rest = async (pending: Promise<Outcome>, start: number): Promise<Outcome> => {
     let outcome = await pending;
     for (let index = start; ; ) {
+      if (condition) await reload(loop, frame);
       const end = ends(outcome, index);
       if (end !== 'go on') return finish(end === 'stop' ? undefined : end);
       if (++index >= turns) return finish(undefined);
@@ -231,7 +240,10 @@ async function inBatches(
       ended ??= outcome.value;
     }
     if (ended) return afterLoop(ended);
-    if (loop.stop?.evaluate(frame, frame.run.env)) return undefined;
+    if (loop.stop) {
+      await reload(loop, frame);
+      if (loop.stop.evaluate(frame, frame.run.env)) return undefined;
+    }
   }
   return undefined;
 }
@@ -248,6 +260,7 @@ async function overStream(loop: Loop, stream: LiveStream, frame: Frame, until: n
       enter(frame, chunk, index++);
       const outcome = await loop.engine.block(loop.block, frame);
       if (outcome) return afterLoop(outcome);
+      if (loop.stop) await reload(loop, frame);
       if (loop.stop?.evaluate(frame, frame.run.env) || (until > 0 && index >= until)) return undefined;
       budget.asking();
     }
