@@ -72,7 +72,7 @@ ${table(
     [
       '`global` `user` `session` `socket` `run`',
       'kept contexts of the workspace, the user, the session, the connection, the run; shared by all automations of the run, also those of apps. Changes are path by path and atomic: `{% {{global.n}} + 1 %}` onto `global.n` is an increment that loses nothing',
-      'yes; `user.id` and `session.id` switch the identity for this automation and those it calls',
+      'yes; `user.id` and `session.id` switch the identity for what follows in this automation and for those it calls then. A turn of `repeat.batch` switches for itself alone; a branch of `all` for itself until all have ended, then the last switch in the list counts',
     ],
     ['`config`', 'configuration of the workspace or app instance', 'for this automation; in an app instance it is kept'],
     ['`secret`', 'secrets of the workspace', 'no'],

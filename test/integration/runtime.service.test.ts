@@ -248,6 +248,53 @@ describe('what runs keep and call', () => {
     expect(await body(runtime.webhook(id, 'save', {}, {}, { userId: 'ben' }))).toEqual({ seen: 1, last: 'ben' });
   });
 
+  it('a batch that switches the identity keeps each person to himself, also beside another run', async () => {
+    const people = ['u1', 'u2', 'u3', 'u4'];
+    const id = await runtime.workspace({
+      cast: {
+        when: { endpoint: true },
+        do: [
+          {
+            repeat: {
+              on: '{{body.people}}',
+              batch: { size: 4 },
+              do: [
+                { set: { name: 'session.id', value: '{{item}}' } },
+                { wait: { timeout: 0.05 } },
+                { set: { name: 'user.name', value: '{{item}}' } },
+                { note: { who: '{{item}}' } },
+              ],
+            },
+          },
+        ],
+        output: '{{user.id}}',
+      },
+      note: { do: [{ set: { name: 'user.notes', type: 'push', value: '{{who}}' } }] },
+      look: {
+        when: { endpoint: true },
+        do: [
+          {
+            repeat: {
+              on: '{{body.people}}',
+              do: [
+                { set: { name: 'session.id', value: '{{item}}' } },
+                { set: { name: 'out[]', value: { name: '{{user.name}}', notes: '{{user.notes}}' } } },
+              ],
+            },
+          },
+        ],
+        output: '{{out}}',
+      },
+    });
+
+    const runs = [{ people }, { people: people.toReversed() }].map((given) =>
+      body(runtime.webhook(id, 'cast', given, {}, { userId: 'ada' })),
+    );
+
+    expect(await Promise.all(runs)).toEqual(['ada', 'ada']);
+    expect(await body(runtime.webhook(id, 'look', { people }))).toEqual(people.map((name) => ({ name, notes: [name, name] })));
+  });
+
   it('a webhook waits for the answer of another automation', async () => {
     const id = await runtime.workspace({
       ask: {

@@ -84,7 +84,7 @@ export class Frame implements Scope {
   readonly model: RunModel;
   readonly automation: CompiledAutomation;
   readonly locals: Locals;
-  /** Shared by the branches of one automation: a switch of identity concerns them all. */
+  /** Who this branch acts as: a switch of identity concerns what follows it here, and nothing that runs beside it. */
   readonly view: { current: IdentityView };
   readonly branch: Branch;
   readonly depth: number;
@@ -115,9 +115,13 @@ export class Frame implements Scope {
     this.given = from?.given ?? { payload: null };
   }
 
-  /** The same automation in a branch of its own. Shares the variables, unless it gets names of its own. */
+  /** The same automation in a branch of its own. Shares the variables, unless it gets names of its own; who it acts as is its own. */
   fork(branch: Branch, locals: Locals = this.locals): Frame {
-    const { run, model, automation, view, depth, runFields } = this;
+    return this.derived(branch, locals, { current: this.view.current });
+  }
+
+  private derived(branch: Branch, locals: Locals, view: { current: IdentityView }): Frame {
+    const { run, model, automation, depth, runFields } = this;
     const forked = new Frame({ run, model, automation, locals, view, branch, depth, runFields }, this);
     if (locals === this.locals) {
       forked.loopNames = this.loopNames;
@@ -130,7 +134,8 @@ export class Frame implements Scope {
   /** Where a loop that begins here runs: in a frame of its own when others run beside it. */
   forLoop(): Frame {
     if (!this.isBeside) return this;
-    const forked = this.fork(this.branch);
+    // Not beside anything: what it switches goes on after it.
+    const forked = this.derived(this.branch, this.locals, this.view);
     forked.isBeside = false;
     forked.caught = this.caught;
     forked.loopNames = {};
@@ -139,6 +144,19 @@ export class Frame implements Scope {
       if (value !== undefined) forked.loopNames[name] = value;
     }
     return forked;
+  }
+
+  /**
+   * After all of `forks` have ended. Branches that share the variables hand over their switch of identity too, the last one in the order of the
+   * program: which of them was the slowest decides nothing. Where the names were their own, so was the identity.
+   */
+  join(forks: Frame[]): void {
+    const { identity } = this.view.current;
+    const switched = forks.filter((fork) => fork.view.current.identity !== identity);
+    if (switched.length === 0) return;
+    const heir = switched.findLast(({ locals }) => locals === this.locals);
+    // Read again: several of them may have written for the same person.
+    this.view.current = { identity: heir ? heir.view.current.identity : identity, user: null, session: null };
   }
 
   /** Sets `$error`, a variable like any other; a branch goes on seeing its own. */

@@ -1,11 +1,12 @@
 /** all — instructions side by side. */
+import type { Frame } from '../frame.ts';
 import { defineInstruction } from '../instruction.ts';
 import type { Outcome } from '../signals.ts';
 
 export const all = defineInstruction({
   name: 'all',
   summary:
-    'Starts every instruction of the list at once and waits for all of them; then the first error is raised. They share the variables.',
+    'Starts every instruction of the list at once and waits for all of them; then the first error is raised. They share the variables; who each acts as is its own until all have ended, then the last switch of identity in the list counts.',
   schema: { $ref: '#/block' },
   examples: [
     {
@@ -21,11 +22,11 @@ export const all = defineInstruction({
         // Loaded once, not once per branch.
         await frame.ensure(block.deepMask);
         const branch = frame.forkPoint();
+        const forks = block.items.map((_, index) => frame.fork(branch(index)));
         const outcomes = await Promise.allSettled(
-          block.items.map(async (item, index) =>
-            context.engine.block({ items: [item], deepMask: item.deepMask }, frame.fork(branch(index))),
-          ),
+          block.items.map(async (item, index) => context.engine.block({ items: [item], deepMask: item.deepMask }, forks[index] as Frame)),
         );
+        frame.join(forks);
         let ended: Outcome;
         for (const outcome of outcomes) {
           if (outcome.status === 'rejected') throw outcome.reason;

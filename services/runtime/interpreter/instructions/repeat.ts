@@ -86,7 +86,11 @@ export const repeat = defineInstruction({
       },
       do: { $ref: '#/block', description: '`break` ends the automation; `break: { scope: repeat }` only the loop.' },
       batch: object({
-        size: { type: 'number', description: 'Turns at the same time.' },
+        size: {
+          type: 'number',
+          description:
+            'Turns at the same time, each with variables and an identity of its own: what a turn assigns and whom it switches to ends with it.',
+        },
         interval: { type: 'number', description: 'Milliseconds between batches.' },
       }),
     },
@@ -136,7 +140,7 @@ export const repeat = defineInstruction({
   },
 });
 
-/** What the condition reads, after a turn that has waited. */
+/** What the condition reads, after a turn that has waited or switched the identity. */
 const reload = ({ untilMask }: Loop, frame: Frame): Promise<void> | undefined =>
   frame.has(untilMask) ? undefined : frame.ensure(untilMask);
 
@@ -204,7 +208,7 @@ function oneByOne(loop: Loop, items: unknown[] | null, turns: number, frame: Fra
   }
 }
 
-/** Turns of a batch run side by side, each with names of its own over shared values. */
+/** Turns of a batch run side by side, each with names and an identity of its own over shared values. */
 async function inBatches(
   loop: Loop,
   items: unknown[] | null,
@@ -222,18 +226,17 @@ async function inBatches(
     for (; start + count > paid; paid += TURNS_PER_TOKEN_CALL)
       await frame.throttle('repeats', Math.min(TURNS_PER_TOKEN_CALL, turns - paid));
     const branch = frame.forkPoint();
-    const outcomes = await Promise.allSettled(
-      Array.from({ length: count }, async (_, n) => {
-        const index = start + n;
-        const own = frame.fork(branch(n), {
-          ...frame.locals,
-          ...frame.holderOf('item'),
-          item: copyFor(frame, items ? items[index] : index),
-          $index: index,
-        });
-        return loop.engine.block(loop.block, own);
-      }),
-    );
+    const forks = Array.from({ length: count }, (_, n) => {
+      const index = start + n;
+      return frame.fork(branch(n), {
+        ...frame.locals,
+        ...frame.holderOf('item'),
+        item: copyFor(frame, items ? items[index] : index),
+        $index: index,
+      });
+    });
+    const outcomes = await Promise.allSettled(forks.map(async (own) => loop.engine.block(loop.block, own)));
+    frame.join(forks);
     let ended: Outcome;
     for (const outcome of outcomes) {
       if (outcome.status === 'rejected') throw outcome.reason;
