@@ -25,6 +25,10 @@ function contextOperations(keys: (string | number)[], operation: LocalOperation,
   return [{ ...operation, path: keys, ...more } as ContextOperation];
 }
 
+/** A context that is anything else could never be written again: every path of it begins with a name. */
+const mustStayObject = (name: ContextName) =>
+  fault('InvalidInstructionError', { message: `Invalid set instruction: '${name}' must stay an object.` });
+
 /** Refuses to write below a text or number, as locals do. */
 function assertContainer(document: JsonObject, path: (string | number)[], name: string): void {
   for (let n = 1; n < path.length; n++) {
@@ -77,8 +81,12 @@ async function writeContext(
       throw fault('InvalidInstructionError', { message: `Invalid set instruction: ${name}.id must be a text.` });
     return frame.switchIdentity(`${name}.id`, String(value));
   }
-  if (path.length === 0 && operation.type === 'replace' && !isPlainObject(operation.value))
-    throw fault('InvalidInstructionError', { message: `Invalid set instruction: '${name}' must stay an object.` });
+  if (path.length === 0 && operation.type !== 'delete') {
+    const { type, value } = operation;
+    // Nothing leaves an object as it is; sent to the store, it would make null of a context that is not there yet.
+    if (type === 'merge' && (value === undefined || value === null)) return;
+    if (type === 'push' || !isPlainObject(value)) throw mustStayObject(name);
+  }
   if (path.length > 1) {
     await frame.ensure(BIT[name]);
     assertContainer(frame.get(name) as JsonObject, path, name);
