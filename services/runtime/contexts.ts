@@ -9,10 +9,9 @@ import { HOUR, MINUTE, SECOND } from '../../mixins/shared/clock.ts';
 import type { Config } from '../../mixins/shared/config.ts';
 import { isHostileName, isPlainObject, type JsonObject } from '../../mixins/shared/json.ts';
 import type { CacheDriver, PathOperation } from '../../mixins/storage/cache/contract.ts';
-import type { ContextName, ContextOperation } from './interpreter/index.ts';
+import { type ContextName, type ContextOperation, LIFESPANS } from './interpreter/index.ts';
 import { keyPart } from './key-part.ts';
 
-const LIFESPANS = '$lifespans';
 const TELL_EVERY_MS = MINUTE;
 const MAX_TOLD = 10_000;
 
@@ -143,13 +142,21 @@ function visible(value: unknown, now: number): JsonObject {
   if (!isPlainObject(value)) return {};
   if (!Object.hasOwn(value, LIFESPANS)) return value;
   const { [LIFESPANS]: lifespans, ...document } = value;
-  const expired = Object.entries((lifespans ?? {}) as Record<string, number>).filter(([, until]) => until <= now);
-  return expired.length
-    ? (applyLocally(
-        structuredClone(document),
-        expired.map(([path]) => ({ type: 'delete', path: JSON.parse(path) })),
-      ) as JsonObject)
-    : document;
+  const expired = Object.entries(isPlainObject(lifespans) ? lifespans : {}).flatMap(([name, until]) => {
+    const path = typeof until === 'number' && until <= now ? pathOf(name) : null;
+    return path ? [{ type: 'delete' as const, path }] : [];
+  });
+  return expired.length ? (applyLocally(structuredClone(document), expired) as JsonObject) : document;
+}
+
+/** The path of an entry of the book-keeping; null when it is none. Earlier versions let programs write there, so anything may be found. */
+function pathOf(name: string): (string | number)[] | null {
+  try {
+    const path = JSON.parse(name);
+    return Array.isArray(path) && path.every((segment) => typeof segment === 'string' || Number.isSafeInteger(segment)) ? path : null;
+  } catch {
+    return null;
+  }
 }
 
 /** The same operations on a plain value, for contexts that are not kept. */

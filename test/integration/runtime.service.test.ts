@@ -293,6 +293,18 @@ describe('what runs keep and call', () => {
 
     expect(await Promise.all(runs)).toEqual(['ada', 'ada']);
     expect(await body(runtime.webhook(id, 'look', { people }))).toEqual(people.map((name) => ({ name, notes: [name, name] })));
+  it('a context cannot be broken by the names that a visitor sends', async () => {
+    const id = await runtime.workspace({
+      put: { when: { endpoint: true }, do: [{ set: { name: 'global[{{body.key}}]', value: '{{body.value}}' } }], output: '{{global.a}}' },
+      merge: { when: { endpoint: true }, do: [{ set: { name: 'global', type: 'merge', value: '{{body}}' } }], output: '{{global.a}}' },
+    });
+
+    await expect(runtime.webhook(id, 'put', { key: '$lifespans', value: { oops: 1 } })).rejects.toMatchObject({
+      type: 'InvalidInstructionError',
+      code: 400,
+    });
+    expect(await body(runtime.webhook(id, 'merge', { $lifespans: { oops: 1 }, a: 1 }))).toBe(1);
+    expect(await body(runtime.webhook(id, 'put', { key: 'a', value: 2 }))).toBe(2);
   });
 
   it('a webhook waits for the answer of another automation', async () => {

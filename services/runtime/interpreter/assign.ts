@@ -4,6 +4,7 @@ import { isPlainObject, type JsonObject, readPath } from '../../../mixins/shared
 import type { PathTemplate } from '../expressions/index.ts';
 import { CONTEXT_NAMES, type ContextName, type ContextOperation, type Effect, isLiveStream } from './effects.ts';
 import { BIT, type Frame, maskOf } from './frame.ts';
+import { assertOwn, withoutReserved } from './reserved.ts';
 import type { MaybeAsync } from './signals.ts';
 import { assertPlace, cannotHold, copyFor, type LocalOperation, meterOf, writeLocal } from './writes.ts';
 
@@ -86,7 +87,9 @@ async function writeContext(
     // Nothing leaves an object as it is; sent to the store, it would make null of a context that is not there yet.
     if (type === 'merge' && (value === undefined || value === null)) return;
     if (type === 'push' || !isPlainObject(value)) throw mustStayObject(name);
+    operation.value = withoutReserved(value);
   }
+  assertOwn('set', name, path);
   if (path.length > 1) {
     await frame.ensure(BIT[name]);
     assertContainer(frame.get(name) as JsonObject, path, name);
@@ -106,6 +109,7 @@ async function writeConfig(frame: Frame, path: (string | number)[], operation: L
 export async function remove(frame: Frame, keys: (string | number)[]): Promise<void> {
   const [root, ...rest] = keys as [string, ...(string | number)[]];
   if (isContext(root)) {
+    assertOwn('delete', root, rest);
     await frame.write(root, [{ type: 'delete', path: rest }]);
   } else if (root === 'config') await writeConfig(frame, rest, { type: 'delete' });
   else {
@@ -117,6 +121,7 @@ export async function remove(frame: Frame, keys: (string | number)[]): Promise<v
 /** `global.n = global.n + by` as one atomic step; falls back to replacing when either side is no number. */
 export async function increment(frame: Frame, keys: (string | number)[], by: unknown, sign: 1 | -1): Promise<void> {
   const [root, ...rest] = keys as [ContextName, ...(string | number)[]];
+  assertOwn('set', root, rest);
   await frame.ensure(BIT[root]);
   const before = readPath(frame.get(root), rest);
   const isCounter =

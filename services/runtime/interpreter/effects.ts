@@ -52,6 +52,9 @@ export interface RunOrganisation {
 /** What a `context.read` brings beside the contexts it was asked for. */
 export const ORGANISATION = '$organisation';
 
+/** Key at the top of a context's document under which the world keeps the lives of its paths. Programs neither read nor write it. */
+export const LIFESPANS = '$lifespans';
+
 /** Where an effect happens: source fields of the events it causes, and the model whose config applies. */
 export interface Frame {
   automationSlug: string;

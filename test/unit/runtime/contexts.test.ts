@@ -54,6 +54,19 @@ describe('contexts', () => {
     expect(await contexts().read(['global'], owner(), 11_000)).toEqual({ global: { kept: 1 } });
   });
 
+  it.each([
+    [{ oops: 1 }],
+    [{ '5': 1, '{}': 1, '[{}]': 1, '[-1.5]': 1, '["__proto__","x"]': 1, '["kept"]': 'soon' }],
+    ['text'],
+    [null],
+  ])('can be read and written when their book-keeping is broken: %j', async (lifespans) => {
+    await cache.set(contextKey('global', owner()) as string, { kept: 1, $lifespans: lifespans });
+
+    expect(await contexts().read(['global'], owner(), 1_000)).toEqual({ global: { kept: 1 } });
+    expect(await contexts().write('global', set(['more'], 2, 10), owner(), 'o', 1_000)).toEqual({ kept: 1, more: 2 });
+    expect(await contexts().read(['global'], owner(), 11_000)).toEqual({ global: { kept: 1 } });
+  });
+
   it('change once for one operation, and refuse to grow without end', async () => {
     const more = [{ type: 'increment' as const, path: ['n'], by: 1 }];
     await contexts().write('global', more, owner(), 'same', 0);
