@@ -3,12 +3,14 @@
  * applies atomically, so concurrent runs never lose each other's writes.
  *
  * Keys: `ctx:{<workspace>}:global`, `…:user:<id>`, `…:session:<id>`, `…:socket:<id>`, `…:run:<correlation id>`.
- * The life of single paths (`set` with `lifespan`) is kept inside the document under LIFESPANS: path as JSON → expiry in milliseconds.
+ * The life of single paths (`set` with `lifespan`) is kept inside the document under LIFESPANS (lives.ts of the cache): what is over is not shown, and
+ * is removed by the next write. A path that is set again without a lifespan has none.
  */
 import { HOUR, MINUTE, SECOND } from '../../mixins/shared/clock.ts';
 import type { Config } from '../../mixins/shared/config.ts';
 import { isHostileName, isPlainObject, type JsonObject } from '../../mixins/shared/json.ts';
 import type { CacheDriver, PathOperation } from '../../mixins/storage/cache/contract.ts';
+import { alive } from '../../mixins/storage/cache/lives.ts';
 import { type ContextName, type ContextOperation, LIFESPANS } from './interpreter/index.ts';
 import { keyPart } from './key-part.ts';
 
@@ -111,12 +113,13 @@ export function createContexts(cache: CacheDriver, config: Config): Contexts {
     },
     async write(name, operations, owner, operationId, now, onLarge) {
       const key = contextKey(name, owner);
-      const wanted = operations.flatMap((operation) => withLifespan(operation, now));
-      if (key === null) return visible(applyLocally({}, wanted), now);
+      // Nobody's: not kept, so nothing of it has to end.
+      if (key === null) return visible(applyLocally({}, operations), now);
       const life = ttlMs(name, owner);
       const maxBytes = largeBytes[name];
-      const { value, bytes } = await cache.apply(key, wanted, {
+      const { value, bytes } = await cache.apply(key, timed(operations, now), {
         operationId,
+        lives: { field: LIFESPANS, now },
         maxBytes: CONTEXT_MAX_BYTES[name],
         largeBytes: maxBytes,
         ...(life === undefined ? {} : { ttlMs: life }),
@@ -131,33 +134,16 @@ export function createContexts(cache: CacheDriver, config: Config): Contexts {
   };
 }
 
-function withLifespan({ lifespanS, ...operation }: ContextOperation, now: number): PathOperation[] {
-  const change = operation as PathOperation;
-  if (lifespanS === undefined || !(lifespanS > 0) || operation.type === 'delete') return [change];
-  return [change, { type: 'replace', path: [LIFESPANS, JSON.stringify(operation.path)], value: now + lifespanS * SECOND }];
+/** As the store takes them. Most operations have no lifespan and go as they are. */
+function timed(operations: ContextOperation[], now: number): PathOperation[] {
+  if (operations.every(({ lifespanS }) => lifespanS === undefined)) return operations;
+  return operations.map(({ lifespanS, ...operation }) =>
+    lifespanS !== undefined && lifespanS > 0 ? { ...operation, until: now + lifespanS * SECOND } : operation,
+  );
 }
 
-/** The document as automations see it: without expired paths and without the book-keeping. */
-function visible(value: unknown, now: number): JsonObject {
-  if (!isPlainObject(value)) return {};
-  if (!Object.hasOwn(value, LIFESPANS)) return value;
-  const { [LIFESPANS]: lifespans, ...document } = value;
-  const expired = Object.entries(isPlainObject(lifespans) ? lifespans : {}).flatMap(([name, until]) => {
-    const path = typeof until === 'number' && until <= now ? pathOf(name) : null;
-    return path ? [{ type: 'delete' as const, path }] : [];
-  });
-  return expired.length ? (applyLocally(structuredClone(document), expired) as JsonObject) : document;
-}
-
-/** The path of an entry of the book-keeping; null when it is none. Earlier versions let programs write there, so anything may be found. */
-function pathOf(name: string): (string | number)[] | null {
-  try {
-    const path = JSON.parse(name);
-    return Array.isArray(path) && path.every((segment) => typeof segment === 'string' || Number.isSafeInteger(segment)) ? path : null;
-  } catch {
-    return null;
-  }
-}
+/** The document as automations see it: without expired paths and without the book-keeping. The drivers give each caller a document of its own. */
+const visible = (value: unknown, now: number): JsonObject => (isPlainObject(value) ? alive(value, LIFESPANS, now) : {});
 
 /** The same operations on a plain value, for contexts that are not kept. */
 export function applyLocally(root: unknown, operations: PathOperation[]): unknown {

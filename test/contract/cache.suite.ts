@@ -333,6 +333,168 @@ export function cacheContract(name: string, open: () => Promise<CacheDriver>, te
       });
     });
 
+    describe('lives of paths', () => {
+      const at = (now: number) => ({ lives: { field: '$lives', now } });
+      const set = (path: (string | number)[], value: unknown, until?: number): PathOperation => ({
+        type: 'replace',
+        path,
+        value,
+        ...(until === undefined ? {} : { until }),
+      });
+
+      it('are kept with the document, and over ones are gone before the next operation', async () => {
+        const key = fresh();
+        await cache.apply(key, [set(['a'], 1, 10), set(['b', 'c'], 2, 20), set(['d'], 3)], at(0));
+        expect((await other.get(key))?.value).toEqual({ a: 1, b: { c: 2 }, d: 3, $lives: { '["a"]': 10, '["b","c"]': 20 } });
+
+        expect((await other.apply(key, [set(['e'], 4)], at(9))).value).toMatchObject({ a: 1, e: 4 });
+        const after = { b: { c: 2 }, d: 3, e: 5, $lives: { '["b","c"]': 20 } };
+        expect((await other.apply(key, [set(['e'], 5)], at(10))).value).toEqual(after);
+        expect((await cache.get(key))?.value).toEqual(after);
+        expect((await cache.apply(key, [set(['e'], 6)], at(20))).value).toEqual({ b: {}, d: 3, e: 6 });
+      });
+
+      it('do not count for the size once they are over', async () => {
+        const key = fresh();
+        const large = 'x'.repeat(80);
+        await cache.apply(key, [set(['a'], large, 10)], { ...at(0), maxBytes: 150 });
+
+        expect(await type(cache.apply(key, [set(['b'], large)], { ...at(9), maxBytes: 150 }))).toBe('LimitExceededError');
+        expect((await cache.apply(key, [set(['b'], large)], { ...at(10), maxBytes: 150 })).value).toEqual({ b: large });
+      });
+
+      const lived = { list: [1, 2], o: { x: { y: 1 }, z: 1 }, n: 1, nil: null, t: 'text' };
+      const lives = { '["list"]': 9, '["o"]': 9, '["o","x"]': 9, '["o","x","y"]': 9, '["o","z"]': 9, '["n"]': 9, '["t"]': 9 };
+      const without = (...names: string[]) => Object.fromEntries(Object.entries(lives).filter(([name]) => !names.includes(name)));
+      const endings: [string, PathOperation, object][] = [
+        ['a replaced value ends its own', set(['n'], 2), without('["n"]')],
+        ['a new life takes the place of the one before', set(['n'], 2, 8), { ...lives, '["n"]': 8 }],
+        ['a counted value ends its own', { type: 'increment', path: ['n'], by: 1 }, without('["n"]')],
+        ['a replaced object ends those below it', set(['o'], {}), without('["o"]', '["o","x"]', '["o","x","y"]', '["o","z"]')],
+        ['a deleted one too', { type: 'delete', path: ['o', 'x'] }, without('["o","x"]', '["o","x","y"]')],
+        ['a value set below leaves those above', set(['o', 'x', 'y'], 2), without('["o","x","y"]')],
+        ['a pushed element leaves that of the list', { type: 'push', path: ['list'], value: 3 }, lives],
+        ['elements merged leave that of the list', { type: 'merge', path: ['list'], value: [3] }, lives],
+        ['what becomes a list ends its own', { type: 'push', path: ['t'], value: 3 }, without('["t"]')],
+        ['what becomes an object ends its own', { type: 'merge', path: ['t'], value: { a: 1 } }, without('["t"]')],
+        [
+          'merged fields end theirs, and leave that of the object',
+          { type: 'merge', path: ['o'], value: { x: 1, more: 1 } },
+          without('["o","x"]', '["o","x","y"]'),
+        ],
+        ['what cannot be merged ends none', { type: 'merge', path: ['o'], value: 5 }, lives],
+        ['fields merged into the document end theirs', { type: 'merge', path: [], value: { n: 2, t: 2 } }, without('["n"]', '["t"]')],
+        ['a replaced document has none', set([], { a: 1 }), {}],
+        ['a name that begins alike is another', set(['o","x'], 1), lives],
+      ];
+      it.each(endings)('%s', async (_, operation, expected) => {
+        const key = fresh();
+        await cache.set(key, { ...lived, $lives: lives });
+
+        const { value } = await cache.apply(key, [operation], at(0));
+
+        expect((value as { $lives?: object }).$lives ?? {}).toEqual(expected);
+      });
+
+      it('of the document itself end all of it', async () => {
+        const key = fresh();
+        await cache.apply(key, [set([], { a: 1 }, 10), set(['b'], 1, 50)], at(0));
+
+        expect((await cache.apply(key, [set(['c'], 1)], at(10))).value).toEqual({ c: 1 });
+      });
+
+      it('end with the path above them, also when it is made anew', async () => {
+        const key = fresh();
+        await cache.apply(key, [set(['o'], {}, 10), set(['o', 'x'], 1, 20)], at(0));
+
+        await cache.apply(key, [set(['o', 'x', 'y'], 2)], at(10));
+
+        expect((await cache.apply(key, [set(['d'], 1)], at(20))).value).toEqual({ o: { x: { y: 2 } }, d: 1 });
+      });
+
+      it('of elements go with them when others are removed', async () => {
+        const key = fresh();
+        await cache.set(key, { l: ['a', 'b', 'c', { x: 1 }, 'e'], m: [[1, 2]] });
+        const elements = [set(['l', 1], 'b', 10), set(['l', 2], 'c', 30), set(['l', 3, 'x'], 1, 20), set(['l', 4], 'e', 10)];
+        await cache.apply(key, [...elements, set(['m', 0, 1], 2, 10)], at(0));
+
+        expect((await cache.apply(key, [{ type: 'delete', path: ['l', 0] }], at(9))).value).toEqual({
+          l: ['b', 'c', { x: 1 }, 'e'],
+          m: [[1, 2]],
+          $lives: { '["l",0]': 10, '["l",1]': 30, '["l",2,"x"]': 20, '["l",3]': 10, '["m",0,1]': 10 },
+        });
+        expect((await cache.apply(key, [set(['d'], 1)], at(10))).value).toEqual({
+          l: ['c', { x: 1 }],
+          m: [[1]],
+          d: 1,
+          $lives: { '["l",0]': 30, '["l",1,"x"]': 20 },
+        });
+        expect((await cache.apply(key, [set(['d'], 2)], at(40))).value).toEqual({ l: [{}], m: [[1]], d: 2 });
+      });
+
+      it.each([
+        ['text'],
+        [[1]],
+        [null],
+        [{ oops: 1, '{}': 1, '[{}]': 1, '[-0.5]': 1, '["a"]': 'soon', '["constructor"]': 1, '["no","such"]': 1, '["l","length"]': 1 }],
+      ])('survive what others wrote in their field: %j', async ($lives) => {
+        const key = fresh();
+        await cache.set(key, { a: 1, l: [1], $lives });
+
+        expect((await cache.apply(key, [set(['b'], 2, 10)], at(5))).value).toEqual({ a: 1, l: [1], b: 2, $lives: { '["b"]': 10 } });
+      });
+
+      it('cannot be written by an operation', async () => {
+        const key = fresh();
+        await cache.apply(key, [set(['a'], 1, 10)], at(0));
+
+        const attempts: PathOperation[] = [
+          set(['$lives'], { x: 1 }),
+          set(['$lives', '["a"]'], 5),
+          { type: 'delete', path: ['$lives'] },
+          { type: 'merge', path: [], value: { $lives: {} } },
+        ];
+        for (const operation of attempts)
+          expect((await cache.apply(key, [operation], at(0))).value).toEqual({ a: 1, $lives: { '["a"]': 10 } });
+        expect((await cache.apply(key, [set([], { $lives: { x: 1 }, b: 1 })], at(0))).value).toEqual({ b: 1 });
+      });
+
+      it('are of an object that stays one; another value counts as none', async () => {
+        const key = fresh();
+        await cache.set(key, [1]);
+
+        expect(await type(cache.apply(key, [{ type: 'push', path: [], value: 1 }], at(0)))).toBe('BadParametersError');
+        expect((await cache.get(key))?.value).toEqual([1]);
+        expect((await cache.apply(key, [set(['a'], 1)], at(0))).value).toEqual({ a: 1 });
+      });
+
+      it('hold while two nodes write at once', async () => {
+        const key = fresh();
+        await cache.apply(
+          key,
+          Array.from({ length: 50 }, (_, i) => set(['old', `k${i}`], 'x', 10)),
+          at(0),
+        );
+
+        await Promise.all(
+          Array.from({ length: 200 }, (_, i) => {
+            const store = i % 2 ? cache : other;
+            // What is over is set for good, or with a new life, while others only remove it.
+            const path = ['old', `k${i % 50}`];
+            if (i < 25) return store.apply(key, [set(path, 'kept')], at(20));
+            if (i < 50) return store.apply(key, [set(path, 'again', 30)], at(20));
+            return store.apply(key, [{ type: 'increment', path: ['n'], by: 1 }], at(20));
+          }),
+        );
+
+        const kept = Object.fromEntries(Array.from({ length: 25 }, (_, i) => [`k${i}`, 'kept']));
+        const { old, n } = (await cache.apply(key, [set(['d'], 1)], at(29))).value as Record<string, any>;
+        expect(n).toBe(150);
+        expect(Object.keys(old)).toHaveLength(50);
+        expect((await cache.apply(key, [set(['d'], 1)], at(30))).value).toEqual({ old: kept, n: 150, d: 1 });
+      });
+    });
+
     describe('counters and buckets', () => {
       it('counts in a fixed window that starts with the first increment', async () => {
         const key = fresh();

@@ -307,6 +307,26 @@ describe('what runs keep and call', () => {
     expect(await body(runtime.webhook(id, 'put', { key: 'a', value: 2 }))).toBe(2);
   });
 
+  it('a variable whose lifespan is over can be set again, for good', async () => {
+    const set = (more = {}) => ({ when: { endpoint: true }, do: [{ set: { name: 'global.x', value: '{{body.v}}', ...more } }] });
+    const id = await runtime.workspace({
+      lend: set({ lifespan: 0.3 }),
+      give: set(),
+      count: { when: { endpoint: true }, do: [{ set: { name: 'global.n', value: '{% {{global.n}} + 1 %}' } }] },
+      lendCount: { when: { endpoint: true }, do: [{ set: { name: 'global.n', value: 1, lifespan: 0.3 } }] },
+      get: { when: { endpoint: true }, output: { x: '{{global.x}}', n: '{{global.n}}' } },
+    });
+    const get = () => body(runtime.webhook(id, 'get'));
+    await runtime.webhook(id, 'lend', { v: 5 });
+    await runtime.webhook(id, 'lendCount');
+    await eventually(async () => expect(await get()).toEqual({}));
+
+    await runtime.webhook(id, 'give', { v: 6 });
+    await runtime.webhook(id, 'count');
+
+    expect(await get()).toEqual({ x: 6, n: 1 });
+  });
+
   it('a webhook waits for the answer of another automation', async () => {
     const id = await runtime.workspace({
       ask: {

@@ -4,8 +4,11 @@
  * Keys are text; the segment between the first `{` and `}` keeps keys of one owner together on a Redis Cluster.
  */
 
-/** One change of a JSON document. `path` [] is the document itself. Missing parents are made as objects. */
-export type PathOperation = { path: (string | number)[] } & (
+/**
+ * One change of a JSON document. `path` [] is the document itself. Missing parents are made as objects.
+ * `until`: when the path is to be removed, milliseconds; of a document with `lives` only.
+ */
+export type PathOperation = { path: (string | number)[]; until?: number } & (
   | { type: 'replace'; value: unknown }
   /** Arrays: concatenated (a single value is appended); objects: one level, the value wins; otherwise replaced. */
   | { type: 'merge'; value: unknown }
@@ -27,6 +30,19 @@ export interface ApplyOptions {
   maxBytes?: number;
   /** Tell how many bytes of JSON the result has when it is above this many. */
   largeBytes?: number;
+  /**
+   * Paths of the document have lives: those that are over are removed first, and neither they nor their book-keeping count for its size. The life of a
+   * path ends, with those below it, when another value takes its place, a counted one too; appending, merging and writing below leave it.
+   * Such a document is an object and stays one (@throws BadParametersError); a value of another kind counts as none.
+   */
+  lives?: PathLives;
+}
+
+export interface PathLives {
+  /** Field of the document in which the lives are kept (lives.ts); operations cannot write it. */
+  field: string;
+  /** Milliseconds, on the clock of `until`. */
+  now: number;
 }
 
 export interface Versioned<T = unknown> {

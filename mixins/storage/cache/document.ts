@@ -1,23 +1,26 @@
 /** document — path operations on a JSON document in memory; every driver writes what this returns, so one meaning holds. Pure. */
 import { fault } from '../../shared/errors.ts';
-import { isHostileName, isPlainObject } from '../../shared/json.ts';
-import type { ApplyOptions, PathOperation } from './contract.ts';
+import { isHostileName, isPlainObject, type JsonObject } from '../../shared/json.ts';
+import type { ApplyOptions, PathLives, PathOperation } from './contract.ts';
+import { closed, MAX_DEPTH, noted, opened } from './lives.ts';
 
 type Container = Record<string | number, unknown>;
 
 /** How far behind its end an array may be written: the gap is filled with nulls, and a wild index must not fill the memory. */
 export const MAX_GAP = 1000;
-const MAX_DEPTH = 100;
 
 /**
  * `document` after `operations`; changed in place where possible, so hand over a copy. `undefined`: there is none (any more).
  * What stands in the way of a path and is no container is replaced by an object.
+ * @param lives when paths of this document have lives: those that are over are gone before the first operation
  * @throws BadParametersError for a hostile or unusable path; the document may then be half changed and must be thrown away
  */
-export function applyOperations(document: unknown, operations: PathOperation[]): unknown {
-  let root = document;
+export function applyOperations(document: unknown, operations: PathOperation[], lives?: PathLives): unknown {
+  let root = lives && !isPlainObject(document) ? undefined : document;
+  let open = lives && root !== undefined ? opened(root as JsonObject, lives) : null;
   for (const operation of operations) {
     checkPath(operation);
+    if (lives && (open || operation.until !== undefined)) open = noted(open, root, operation);
     if (operation.path.length === 0) {
       root = operation.type === 'delete' ? undefined : changed(root, operation);
       continue;
@@ -36,7 +39,9 @@ export function applyOperations(document: unknown, operations: PathOperation[]):
     const last = operation.path.at(-1) as string | number;
     put(at, last, changed(own(at, last), operation));
   }
-  return root;
+  if (!lives || root === undefined) return root;
+  if (!isPlainObject(root)) throw fault('BadParametersError', { message: 'This document must stay an object.' });
+  return closed(root, open, lives.field);
 }
 
 /** The bytes of a text, when it is above `largeBytes`; refuses one above `maxBytes`. @throws LimitExceededError */

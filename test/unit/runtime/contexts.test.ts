@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { loadConfig } from '../../../mixins/shared/config.ts';
 import type { CacheDriver } from '../../../mixins/storage/cache/contract.ts';
 import { type ContextOwner, contextKey, createContexts } from '../../../services/runtime/contexts.ts';
+import type { ContextOperation } from '../../../services/runtime/interpreter/index.ts';
 import { testCache } from '../../support/runtime-node.ts';
 
 const owner = (more: Partial<ContextOwner> = {}): ContextOwner => ({ workspaceId: 'w', correlationId: 'c', ...more });
@@ -58,6 +59,7 @@ describe('contexts', () => {
     [{ oops: 1 }],
     [{ '5': 1, '{}': 1, '[{}]': 1, '[-1.5]': 1, '["__proto__","x"]': 1, '["kept"]': 'soon' }],
     ['text'],
+    [[1]],
     [null],
   ])('can be read and written when their book-keeping is broken: %j', async (lifespans) => {
     await cache.set(contextKey('global', owner()) as string, { kept: 1, $lifespans: lifespans });
@@ -65,6 +67,43 @@ describe('contexts', () => {
     expect(await contexts().read(['global'], owner(), 1_000)).toEqual({ global: { kept: 1 } });
     expect(await contexts().write('global', set(['more'], 2, 10), owner(), 'o', 1_000)).toEqual({ kept: 1, more: 2 });
     expect(await contexts().read(['global'], owner(), 11_000)).toEqual({ global: { kept: 1 } });
+  });
+
+  it('keep a path that is set again without a lifespan, before and after its life is over', async () => {
+    const write = (operations: ContextOperation[], now: number) => contexts().write('global', operations, owner(), `o${now}`, now);
+    await write([...set(['x'], 1, 10), ...set(['y'], 1, 10), ...set(['n'], 1, 10), ...set(['z'], 1, 10)], 0);
+    await write(set(['x'], 2), 5_000);
+
+    expect(await write(set(['y'], 2), 10_000)).toEqual({ x: 2, y: 2 });
+    expect(await write([{ type: 'increment', path: ['n'], by: 1 }], 11_000)).toEqual({ x: 2, y: 2, n: 1 });
+    await write([{ type: 'delete', path: ['z'] }, ...set(['z'], 3)], 12_000);
+    expect(await contexts().read(['global'], owner(), 99_000)).toEqual({ global: { x: 2, y: 2, n: 1, z: 3 } });
+  });
+
+  it('begin the life of a path again when it is set again with a lifespan', async () => {
+    await contexts().write('global', set(['x'], 1, 10), owner(), 'first', 0);
+    await contexts().write('global', set(['x'], 2, 10), owner(), 'second', 9_000);
+
+    expect(await contexts().read(['global'], owner(), 18_999)).toEqual({ global: { x: 2 } });
+    expect(await contexts().read(['global'], owner(), 19_000)).toEqual({ global: {} });
+  });
+
+  it('have room again for what is over', async () => {
+    const put = (key: string, now: number) =>
+      contexts().write('user', set(['cache', key], 'x'.repeat(900_000), 1), owner({ userId: 'u' }), key, now);
+    await put('a', 0);
+    await put('b', 0);
+    await expect(put('c', 999)).rejects.toMatchObject({ type: 'LimitExceededError' });
+
+    expect(Object.keys((await put('d', 1_000)).cache as object)).toEqual(['d']);
+    expect(Object.keys((await cache.get<any>(contextKey('user', owner({ userId: 'u' })) as string))?.value.cache)).toEqual(['d']);
+  });
+
+  it('that are no object are as if they were empty', async () => {
+    await cache.set(contextKey('global', owner()) as string, [1]);
+
+    expect(await contexts().read(['global'], owner(), 0)).toEqual({ global: {} });
+    expect(await contexts().write('global', set(['a'], 1), owner(), 'o', 0)).toEqual({ a: 1 });
   });
 
   it('change once for one operation, and refuse to grow without end', async () => {

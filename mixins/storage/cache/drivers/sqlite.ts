@@ -238,7 +238,7 @@ export function sqliteCache(file: string, { sweepEveryMs = 30 * SECOND, now = Da
         if (isRepeated(key, operationId)) return read(key) ?? { value: null, version: 0 };
         const entry = find(key, 'document');
         checkVersion(key, entry, ifVersion);
-        const value = applyOperations(entry ? parseJson(entry.value as string) : undefined, operations);
+        const value = applyOperations(entry ? parseJson(entry.value as string) : undefined, operations, options.lives);
         let version = 0;
         let size = {};
         if (value !== undefined) {

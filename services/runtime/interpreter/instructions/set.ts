@@ -23,7 +23,10 @@ export const set = defineInstruction({
         default: 'replace',
         description: '`merge` concatenates lists and merges objects one level deep; `push` appends.',
       },
-      lifespan: { type: 'number', description: 'Seconds until the path is removed (contexts only).' },
+      lifespan: {
+        type: 'number',
+        description: 'Seconds until the path is removed (contexts only). Set again, it begins anew; set again without one, the path stays.',
+      },
       interface: { type: 'string', description: 'Of the editor; ignored.' },
       clone: { type: 'boolean', description: 'Accepted: values are always copied.' },
     },

@@ -122,7 +122,7 @@ function compute(key: string, state: State, jobs: Job[], withId: Job[]): Plan {
     try {
       if (ifVersion !== undefined && ifVersion !== version)
         throw fault('VersionConflict', { data: { key, expected: ifVersion, actual: version } });
-      const value = applyOperations(text === null ? undefined : parseJson(text), job.operations);
+      const value = applyOperations(text === null ? undefined : parseJson(text), job.operations, job.options.lives);
       const next = value === undefined ? null : toText(value);
       const size = next === null ? {} : checkSize(next, job.options, key);
       // A document made anew has a life of its own.
