@@ -293,6 +293,8 @@ describe('what runs keep and call', () => {
 
     expect(await Promise.all(runs)).toEqual(['ada', 'ada']);
     expect(await body(runtime.webhook(id, 'look', { people }))).toEqual(people.map((name) => ({ name, notes: [name, name] })));
+  });
+
   it('a context cannot be broken by the names that a visitor sends', async () => {
     const id = await runtime.workspace({
       put: { when: { endpoint: true }, do: [{ set: { name: 'global[{{body.key}}]', value: '{{body.value}}' } }], output: '{{global.a}}' },
