@@ -32,7 +32,7 @@ import { derivedUlid, type NativeEvents, sourceOf } from './native-events.ts';
 import { maskHeaders, type Redactor } from './redaction.ts';
 import { effectRoot, type RunRequest } from './runs.ts';
 import { prefixed } from './triggers.ts';
-import { MAX_WAIT_MS, type Wait, type Waits } from './waits.ts';
+import { EXECUTED, MAX_WAIT_MS, type Wait, type Waits } from './waits.ts';
 
 /** What a run may ask of the platform beyond its own stores. */
 export interface PlatformCalls {
@@ -291,7 +291,7 @@ export class Acts {
       runId: request.id,
       oneOf: (asked.oneOf ?? []).map((choice) => ({
         ...choice,
-        event: choice.event === 'runtime.automations.executed' ? choice.event : prefixed(frame.instance, choice.event),
+        event: choice.event === EXECUTED ? choice.event : prefixed(frame.instance, choice.event),
       })),
       deadline: time + timeoutMs,
       isDurable: request.isDurable,

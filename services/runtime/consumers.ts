@@ -11,7 +11,7 @@ import { createHash } from 'node:crypto';
 import type { Delivery, EventBus, Subscription } from '../../mixins/bus/contract.ts';
 import type { Config } from '../../mixins/shared/config.ts';
 import { fault, isFault } from '../../mixins/shared/errors.ts';
-import { EMIT_TOPIC, type PrismeEvent } from '../../mixins/shared/event.ts';
+import { EMIT_TOPIC, isNative, type PrismeEvent } from '../../mixins/shared/event.ts';
 import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
 import type { Execution, RunEnd } from './execution.ts';
 import { type Consideration, type createExplanations, failureOf } from './explanations.ts';
@@ -86,7 +86,8 @@ export async function startConsumers(options: ConsumersOptions): Promise<Subscri
   async function trigger(event: PrismeEvent, delivery: Delivery): Promise<void> {
     const { workspaceId, correlationId } = event.source;
     if (!workspaceId || !correlationId) return;
-    const uninstalled = event.type === 'workspaces.apps.uninstalled' ? models.withInstance(workspaceId, String(event.payload.slug)) : null;
+    const isUninstall = event.type === 'workspaces.apps.uninstalled' && isNative(event);
+    const uninstalled = isUninstall ? models.withInstance(workspaceId, String(event.payload.slug)) : null;
     // What the event tells has happened: the automations it starts see it, also when it comes here first.
     if (/^(workspaces|apps)\./.test(event.type)) models.follow(event);
     const workspace = uninstalled ?? (await models.find(workspaceId));

@@ -8,7 +8,7 @@ import { LRUCache } from 'lru-cache';
 import { SECOND } from '../../mixins/shared/clock.ts';
 import type { Config } from '../../mixins/shared/config.ts';
 import { isFault } from '../../mixins/shared/errors.ts';
-import type { PrismeEvent } from '../../mixins/shared/event.ts';
+import { isNative, type PrismeEvent } from '../../mixins/shared/event.ts';
 import { isPlainObject, type JsonObject } from '../../mixins/shared/json.ts';
 import type { KeyRing } from '../../mixins/shared/keyring.ts';
 import { lru } from '../../mixins/shared/lru.ts';
@@ -272,6 +272,8 @@ export function createModels({ sources, compile, keys, config, onProblems, onLoa
 
     /** Follows a native event of workspaces or apps. */
     follow(event: PrismeEvent): void {
+      // Its payload names whose model goes: that is believed of the platform alone, never of an automation that emits something called so.
+      if (!isNative(event)) return;
       if (event.type.startsWith('apps.')) {
         const app = event.payload.app as { slug?: string } | undefined;
         const slug = String(event.payload.appSlug ?? event.payload.slug ?? app?.slug ?? '');

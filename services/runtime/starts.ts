@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { type Identity, isAway } from '../../mixins/auth/identity.ts';
-import type { PrismeEvent } from '../../mixins/shared/event.ts';
+import { isNative, type PrismeEvent } from '../../mixins/shared/event.ts';
 import { hexId } from '../../mixins/shared/ids.ts';
 import type { JsonObject } from '../../mixins/shared/json.ts';
 import type { WebhookParams } from './contract.ts';
@@ -47,6 +47,7 @@ const OF_INSTANCE = new Set(['workspaces.apps.installed', 'workspaces.apps.confi
 /** The instance an event tells about: it hears events that its parent hears. */
 export function instanceConcerned(event: PrismeEvent): string | undefined {
   if (OF_INSTANCE.has(event.type)) {
+    if (!isNative(event)) return undefined;
     const slug = event.payload.slug;
     return typeof slug === 'string' ? slug : undefined;
   }
@@ -222,6 +223,8 @@ const SIMULATED = new Map([
 export function startsOf({ root }: LoadedWorkspace, event: PrismeEvent): Start[] {
   const told = (match: Match): Start => ({ match, trigger: { type: 'event', value: match.value, id: event.id } });
   const starts = eventMatches(root, event.type, instanceConcerned(event)).map(told);
+  // An automation may emit something called as the platform's own events are: nothing follows from it but what listens to that name.
+  if (!isNative(event)) return starts;
   if (event.type === 'runtime.schedules.triggered') {
     const { automation, trigger } = event.payload as { automation?: string; trigger?: { type?: string; value?: string } };
     const match = trigger?.type === 'schedule' && automation ? automationAt(root, automation) : null;

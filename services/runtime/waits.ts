@@ -17,7 +17,7 @@ import { allOf, compile, NEVER, type Test, textOf, valueAt } from '../../mixins/
 import { anchorsOf } from '../../mixins/filters/matcher.ts';
 import { DAY, HOUR } from '../../mixins/shared/clock.ts';
 import { isFault } from '../../mixins/shared/errors.ts';
-import { eventText, type PrismeEvent } from '../../mixins/shared/event.ts';
+import { eventText, isNative, type PrismeEvent } from '../../mixins/shared/event.ts';
 import { isHostileName, isPlainObject, type JsonObject, parseJson } from '../../mixins/shared/json.ts';
 import { slotMap } from '../../mixins/shared/slot-map.ts';
 import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
@@ -41,6 +41,8 @@ export interface Outcome {
   event: PrismeEvent | null;
 }
 
+/** The one native event that every app instance may wait for under its own name. */
+export const EXECUTED = 'runtime.automations.executed';
 /** Longest wait. */
 export const MAX_WAIT_MS = 30 * DAY;
 const KEEP_OUTCOME_MS = HOUR;
@@ -222,9 +224,12 @@ export function createWaits({ cache, now = Date.now, onDecided }: WaitsOptions) 
     );
   }
 
+  /** What tells that an automation has ended is the platform's word: an event that is only called so ends no wait for it. */
+  const isForged = (event: PrismeEvent) => event.type === EXECUTED && !isNative(event);
   const accepts = (wait: Wait, event: PrismeEvent) =>
-    wait.oneOf.some((choice) => choice.event === event.type && safeTest(choice.filters)(event));
+    !isForged(event) && wait.oneOf.some((choice) => choice.event === event.type && safeTest(choice.filters)(event));
   const mutes = (wait: Wait, event: PrismeEvent) =>
+    !isForged(event) &&
     wait.oneOf.some((choice) => choice.cancelTriggers === true && choice.event === event.type && safeTest(choice.filters)(event));
 
   /** Fields by which waits look for events, by the key of their type; `null`: nobody waits for any of them. */

@@ -27,7 +27,13 @@ const mail = model('mail', { send: { events: ['asked'], isDisabled: true }, life
 const root = model('', { done: { events: ['known'] }, failing: { events: ['known'] }, silent: { events: ['known'] } }, { mail });
 const workspace = { id: 'w', root } as LoadedWorkspace;
 const event = (type: string, payload = {}): PrismeEvent =>
-  ({ id: '01', type, payload, source: { workspaceId: 'w', correlationId: 'c' }, createdAt: '2026-01-01T00:00:00.000Z' }) as never;
+  ({
+    id: '01',
+    type,
+    payload,
+    source: { workspaceId: 'w', correlationId: 'c', serviceTopic: type },
+    createdAt: '2026-01-01T00:00:00.000Z',
+  }) as never;
 
 /** Answers the records of runs by automation: their ids are asked for in the order in which automations listen. */
 const store = (records: Record<string, Partial<RunRecord>>) =>

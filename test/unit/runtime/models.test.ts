@@ -38,7 +38,7 @@ const answer = (over: Partial<ModelAnswer> = {}): ModelAnswer => ({
   ...over,
 });
 const event = (type: string, payload: object) =>
-  ({ id: 'e', type, payload, source: { correlationId: 'c' }, createdAt: '', size: 0 }) as unknown as PrismeEvent;
+  ({ id: 'e', type, payload, source: { correlationId: 'c', serviceTopic: type }, createdAt: '', size: 0 }) as unknown as PrismeEvent;
 
 function open(sources: Partial<ModelSources>) {
   const reads: string[] = [];
