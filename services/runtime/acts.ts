@@ -48,8 +48,8 @@ export interface PlatformCalls {
   topic(effect: Effect & { type: 'topic.create' | 'topic.join' }, frame: Frame, request: RunRequest): Promise<unknown>;
   module(effect: Effect & { type: 'module' }, frame: Frame, request: RunRequest, operation?: { key: string; at: number }): Promise<unknown>;
   rateLimit(effect: Effect & { type: 'rateLimit' }, request: RunRequest): Promise<unknown>;
-  /** Replaces `$secret:…` references; tells the texts it put in. */
-  openReferences<T>(value: T, request: RunRequest): Promise<{ value: T; texts: string[] }>;
+  /** Replaces `$secret:…` references; tells the texts it put in. `isPast`: to know these only, whatever has become of the references since. */
+  openReferences<T>(value: T, request: RunRequest, options?: { isPast?: boolean }): Promise<{ value: T; texts: string[] }>;
 }
 
 export interface ActServices {
@@ -154,6 +154,12 @@ export class Acts {
   /** An `emit` that a replay found in the journal. */
   replayed(eventId: string | undefined): void {
     this.emittedSince ??= eventId;
+  }
+
+  /** A `fetch` that a replay found in the journal: its answer may hold what it was sent, so that is hidden from now on as it was before. */
+  async refetched(asked: FetchRequest): Promise<void> {
+    const { services, request, redactor } = this.options;
+    redactor.add((await services.platform.openReferences(asked, request, { isPast: true })).texts);
   }
 
   /** The run goes on elsewhere: its waits stay registered. */

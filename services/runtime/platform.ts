@@ -176,7 +176,7 @@ export function createPlatform({ broker, auth, bus, cache, sessions, models, mod
       };
     },
 
-    openReferences: (value, request) => modules.openReferences(value, request),
+    openReferences: (value, request, options) => modules.openReferences(value, request, options),
   };
 }
 

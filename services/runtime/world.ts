@@ -130,6 +130,7 @@ class JournaledWorld implements RunWorld {
   private async durably(journal: Journal, key: string, effect: EffectRequest['effect'], frame: Frame): Promise<unknown> {
     const recorded = journal.find(key, effect.type);
     if (recorded) {
+      if (effect.type === 'fetch') await this.acts.refetched(effect.request);
       this.time = recorded.t;
       if (effect.type === 'emit') this.acts.replayed((recorded.v as { id?: string } | undefined)?.id);
       if (recorded.e) throw recordedFault(recorded);

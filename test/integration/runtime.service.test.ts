@@ -4,6 +4,7 @@ import { createServer, type Server } from 'node:http';
 import type { Readable } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
+import { hexId } from '../../mixins/shared/ids.ts';
 import { eventually } from '../support/eventually.ts';
 import { type RuntimeServices, startRuntime } from '../support/runtime-services.ts';
 
@@ -19,7 +20,10 @@ beforeAll(async () => {
     request.on('end', () => {
       seen.push({ url: request.url as string, headers: request.headers, body });
       const status = Number(/\/status\/(\d+)/.exec(request.url as string)?.[1] ?? 200);
-      response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify({ n: seen.length }));
+      const isEcho = request.url === '/echo';
+      response
+        .writeHead(status, { 'content-type': 'application/json' })
+        .end(JSON.stringify(isEcho ? { authorization: request.headers.authorization } : { n: seen.length }));
     });
   });
   await new Promise<void>((done) => stub.listen(0, '127.0.0.1', done));
@@ -376,6 +380,45 @@ describe('what runs keep and call', () => {
     expect(seen.at(-1)).toMatchObject({ body: '{"key":"very-secret-1"}', headers: { authorization: 'Bearer very-secret-1' } });
     await eventually(() => runtime.of(id, 'runtime.fetch.failed').length > 0 && runtime.of(id, 'runtime.automations.executed').length > 0);
     expect(JSON.stringify(runtime.events.filter((event) => event.source.workspaceId === id))).not.toContain('very-secret-1');
+  });
+
+  it('secrets opened for a fetch stay hidden when the run has waited since', async () => {
+    const id = await runtime.workspace({
+      kept: {
+        when: { endpoint: true },
+        do: [
+          {
+            run: {
+              module: 'secrets',
+              function: 'set',
+              parameters: { name: 'token', value: 'never-to-be-seen', scope: 'user' },
+              output: 'reference',
+            },
+          },
+          { fetch: { url: `${stubUrl}/echo`, headers: { authorization: 'Bearer {{reference}}' }, output: 'echo' } },
+          { wait: { oneOf: [{ event: 'go on' }], timeout: 60 } },
+          { show: { seen: '{{echo.authorization}}' } },
+        ],
+        output: 'done',
+      },
+      show: { output: '{{seen}}' },
+    });
+    const answer = runtime.webhook(id, 'kept', {}, { idempotencyKey: hexId() }, { userId: 'ada' });
+    await eventually(
+      async () => expect((await runtime.call('runtime.runs.list', { workspaceId: id, query: { state: 'waiting' } })).runs).toHaveLength(1),
+      { timeoutMs: 10_000 },
+    );
+
+    await runtime.emit(id, 'go on');
+
+    expect(await body(answer)).toBe('done');
+    expect(seen.at(-1)?.headers.authorization).toBe('Bearer never-to-be-seen');
+    await eventually(() => expect(runtime.of(id, 'runtime.automations.executed')).toHaveLength(2));
+    const told = runtime.of(id, 'runtime.automations.executed');
+    expect(told.find(({ payload }) => payload.slug === 'show')?.payload).toMatchObject({
+      payload: { seen: 'Bearer REDACTED' },
+      output: 'Bearer REDACTED',
+    });
   });
 
   it('modules hash, split, keep secrets and records', async () => {

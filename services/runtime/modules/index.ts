@@ -13,7 +13,7 @@ import type { RunRequest } from '../runs.ts';
 import { accessManager } from './access-manager.ts';
 import { collections } from './collections.ts';
 import { cryptoModule } from './crypto.ts';
-import { openReferences, secrets } from './secrets.ts';
+import { type OpenOptions, openReferences, secrets } from './secrets.ts';
 import { text } from './text.ts';
 
 export interface ModuleServices {
@@ -64,7 +64,7 @@ export interface Modules {
     request: RunRequest,
     operation?: Operation,
   ): Promise<unknown>;
-  openReferences<T>(value: T, request: RunRequest): Promise<{ value: T; texts: string[] }>;
+  openReferences<T>(value: T, request: RunRequest, options?: OpenOptions): Promise<{ value: T; texts: string[] }>;
 }
 
 export function createModules(services: ModuleServices): Modules {
@@ -84,6 +84,6 @@ export function createModules(services: ModuleServices): Modules {
         });
       return perform({ parameters: effect.parameters ?? {}, frame, request, services, ...(operation ? { operation } : {}) });
     },
-    openReferences: (value, request) => openReferences(value, request, services),
+    openReferences: (value, request, options) => openReferences(value, request, services, options),
   };
 }
