@@ -97,7 +97,7 @@ export function createModels({ sources, compile, keys, config, onProblems, onLoa
     const known = apps.get(key);
     if (known && (!given || given.revision === known.answer.revision)) return { key, ...known };
     const answer = given ?? (await sources.app(slug, version));
-    const found = { answer, compiled: compile({ ...answer, imports: answer.imports ?? {}, automations: answer.automations ?? {} }) };
+    const found = { answer, compiled: compile(sourceOf(answer)) };
     if (!given) apps.set(key, found);
     return { key, ...found };
   }
@@ -183,7 +183,7 @@ export function createModels({ sources, compile, keys, config, onProblems, onLoa
 
     const root = await model({
       answer,
-      compiled: compile({ ...answer, imports: answer.imports ?? {}, automations: answer.automations ?? {} }),
+      compiled: compile(sourceOf(answer)),
       instance: '',
       parents: [],
       own: answer.config?.value ?? {},
@@ -348,6 +348,11 @@ function heardIn(model: LoadedModel): Set<string> {
 
 /** Slugs of the app instances of a model. */
 export const childrenOf = (model: RunModel): string[] => [...(model as LoadedModel).children.keys()];
+
+/** What automations see as `$workspace`: the model, without its secrets, whose names are nobody's business either. */
+function sourceOf({ secrets: _, ...answer }: ModelAnswer): WorkspaceSource {
+  return { ...answer, imports: answer.imports ?? {}, automations: answer.automations ?? {} };
+}
 
 const sizeOf = (parts: ModelParts): number => JSON.stringify(parts.workspace).length + 1;
 

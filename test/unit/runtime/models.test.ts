@@ -112,6 +112,9 @@ describe('models', () => {
     });
     expect(root.secrets).toEqual({ k: 'top' });
     expect(root.secretTexts).toContain('top');
+    // What automations see of it as `$workspace`.
+    expect(root.workspace.source).toMatchObject({ slug: 'shop', imports: { crm: {} } });
+    expect(root.workspace.source).not.toHaveProperty('secrets');
     expect(systemSecrets).toEqual({ ratelimit_emits: 5 });
   });
 
