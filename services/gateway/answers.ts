@@ -30,8 +30,21 @@ function sendStream(response: ServerResponse, status: number, stream: Readable):
   stream.pipe(response);
 }
 
+/**
+ * Nobody will read this answer. A stream that is left alone keeps what fills it: a run that waits for its reader to make room would never end, and a stream
+ * of another node would be kept here piece by piece. What that node still says of it, a failure too, is for nobody.
+ */
+export function abandon(result: unknown): void {
+  if (result instanceof Readable) result.on('error', () => {}).destroy();
+}
+
 export function sendResult(response: ServerResponse, result: unknown, meta: CallMeta): void {
-  setHeaders(response, meta.$responseHeaders);
+  try {
+    setHeaders(response, meta.$responseHeaders);
+  } catch (error) {
+    abandon(result);
+    throw error;
+  }
   const status = meta.$statusCode ?? 200;
   if (result instanceof Readable) sendStream(response, status, result);
   else if (result instanceof Uint8Array) sendText(response, status, Buffer.from(result));

@@ -17,7 +17,7 @@ import { hexId } from '../../mixins/shared/ids.ts';
 import type { JsonObject } from '../../mixins/shared/json.ts';
 import { REPEATABLE } from '../../mixins/shared/repeatable.ts';
 import type { WebhookAnswer } from '../runtime/contract.ts';
-import { sendResult, sendWebhook } from './answers.ts';
+import { abandon, sendResult, sendWebhook } from './answers.ts';
 import { type LiveConfiguration, openConfiguration } from './configuration/live.ts';
 import { isOf } from './configuration/narrow.ts';
 import { type Connections, trackConnections } from './connections.ts';
@@ -316,7 +316,8 @@ const gateway: ServiceSchema<object, any> = {
         options.meta = meta as object;
         ticket = this.limit(response, route, options);
         const result = await ctx.call(route.action, built, options);
-        if (response.destroyed || response.writableEnded) return;
+        // The client has left before the first chunk, or has been told that it took too long.
+        if (response.destroyed || response.writableEnded) return abandon(result);
         if (route.action === 'runtime.webhook' && isWebhookAnswer(result)) sendWebhook(response, result);
         else sendResult(response, result, ctx.meta);
         if (route.isEndless) this.connections.endless(response);

@@ -372,6 +372,26 @@ describe('a client that leaves', () => {
     expect((await wake('other.goes.on', stays)).body).toEqual({ done: true });
   });
 
+  it('before the first chunk of a run that must end lets it end: nobody waits for room in a stream that nobody reads', async () => {
+    const path = await endpoint({
+      do: [
+        { wait: { oneOf: [{ event: 'unread.goes.on' }], timeout: 60 } },
+        { repeat: { until: 20, do: [http({ chunk: '{{body.text}}' })] } },
+      ],
+    });
+    const headers = { 'idempotency-key': 'unread', 'content-type': 'application/json' };
+    const control = new AbortController();
+    const body = JSON.stringify({ text: 'x'.repeat(50_000) });
+    const left = fetch(`${platform.url}${path}`, { method: 'POST', headers, body, signal: control.signal }).catch(() => 'gone');
+    await eventually(async () => expect(await runsOf(path)).toHaveLength(1));
+
+    control.abort();
+    await left;
+
+    const ended = eventually(async () => expect(await runsOf(path)).toMatchObject([{ state: 'done' }]), { timeoutMs: 15_000 });
+    await wake('unread.goes.on', ended);
+  });
+
   it('with an Idempotency-Key finds its answer when it comes back', async () => {
     const path = await endpoint({
       do: [
