@@ -12,6 +12,7 @@ import { EMIT_TOPIC } from '../../mixins/shared/event.ts';
 import type { Guard } from '../../mixins/shared/guard.ts';
 import type { JsonObject } from '../../mixins/shared/json.ts';
 import type { ContextOwner, Contexts, LargeContext } from './contexts.ts';
+import { isBefore } from './effect-keys.ts';
 import { type FetchFailure, performFetch } from './fetch/index.ts';
 import type { HttpAnswer } from './http-answer.ts';
 import {
@@ -32,7 +33,7 @@ import { derivedUlid, type NativeEvents, sourceOf } from './native-events.ts';
 import { maskHeaders, type Redactor } from './redaction.ts';
 import { effectRoot, type RunRequest } from './runs.ts';
 import { prefixed } from './triggers.ts';
-import { EXECUTED, MAX_WAIT_MS, type Wait, type Waits } from './waits.ts';
+import { EXECUTED, MAX_TAKEN, MAX_WAIT_MS, type Wait, type Waits } from './waits.ts';
 
 /** What a run may ask of the platform beyond its own stores. */
 export interface PlatformCalls {
@@ -94,6 +95,8 @@ export class Acts {
   private sending: Promise<unknown>[] | undefined;
   /** The first event this run has caused: an answer to it may come before the run waits for it. */
   private emittedSince: string | undefined;
+  /** What its waits have got, by their keys: a later wait is for another event. */
+  private taken: { key: string; id: string }[] | undefined;
   private isSilent = false;
 
   constructor(options: ActOptions) {
@@ -151,9 +154,10 @@ export class Acts {
     }
   }
 
-  /** An `emit` that a replay found in the journal. */
-  replayed(eventId: string | undefined): void {
-    this.emittedSince ??= eventId;
+  /** An `emit` or `wait` that a replay found in the journal, with the event it made or got. */
+  replayed(key: string, type: Effect['type'], event: { id?: string } | null | undefined): void {
+    if (type === 'emit') this.emittedSince ??= event?.id;
+    if (type === 'wait') this.took(key, event?.id);
   }
 
   /** A `fetch` that a replay found in the journal: its answer may hold what it was sent, so that is hidden from now on as it was before. */
@@ -287,9 +291,23 @@ export class Acts {
     });
   }
 
+  private took(key: string, id: string | undefined): void {
+    if (id === undefined) return;
+    this.taken ??= [];
+    this.taken.push({ key, id });
+  }
+
   private async wait(key: string, asked: WaitRequest, frame: Frame, time: number): Promise<PrismeEvent | null> {
+    const event = await this.waitFor(key, asked, frame, time);
+    this.took(key, event?.id);
+    return event;
+  }
+
+  private async waitFor(key: string, asked: WaitRequest, frame: Frame, time: number): Promise<PrismeEvent | null> {
     const { services, request, control } = this.options;
     const { waits, config, contexts } = services;
+    // Waits side by side may get the same event, as those of two runs; one after the other is a conversation.
+    const taken = (this.taken ?? []).filter((got) => isBefore(got.key, key)).map(({ id }) => id);
     const timeoutMs = Math.min(Math.max(0, (asked.timeoutS || config.waitTimeoutS) * 1000), MAX_WAIT_MS);
     const wait: Wait = {
       id: `${effectRoot(request)}/${key}`,
@@ -301,6 +319,8 @@ export class Acts {
       })),
       deadline: time + timeoutMs,
       isDurable: request.isDurable,
+      // Whoever matches may meet an event long after the look-back has: it is known to be taken there too.
+      ...(taken.length > 0 ? { taken: taken.slice(-MAX_TAKEN) } : {}),
     };
     const before = request.isDurable ? await waits.outcome(wait) : null;
     if (before) return before.event;
@@ -309,7 +329,7 @@ export class Acts {
     this.openWaits.push(wait);
     let event: PrismeEvent | null;
     try {
-      await this.lookBack(wait, asked);
+      await this.lookBack(wait, asked, new Set(taken));
       this.options.onWaiting?.();
       ({ event } = await Promise.race([waits.hold(wait), cancelled(control.signal)]));
     } finally {
@@ -321,14 +341,14 @@ export class Acts {
   }
 
   /** An answer may be faster than the registration: what this run has caused since its first emission is looked at once more. */
-  private async lookBack(wait: Wait, asked: WaitRequest): Promise<void> {
+  private async lookBack(wait: Wait, asked: WaitRequest, taken: Set<string>): Promise<void> {
     const { bus, waits } = this.options.services;
     const { trigger, workspaceId } = this.options.request;
     const since = asked.sinceStart ? (trigger.id ?? this.emittedSince) : this.emittedSince;
     const isSpecific = wait.oneOf.some(({ filters }) => filters && Object.keys(filters).length > 0);
     if (!since || (!asked.sinceStart && !isSpecific)) return;
     const past = await bus.replay(since, workspaceId, 1000);
-    const found = past?.find((event) => waits.accepts(wait, event));
+    const found = past?.find((event) => !taken.has(event.id) && waits.accepts(wait, event));
     if (found) await waits.decide(wait, found);
   }
 }

@@ -35,6 +35,8 @@ export interface Wait {
   deadline: number;
   /** Suspends: to be woken by whoever decides. */
   isDurable: boolean;
+  /** Ids of the events that earlier waits of the run have got, at most MAX_TAKEN: not for this one. */
+  taken?: string[];
 }
 
 export interface Outcome {
@@ -43,6 +45,8 @@ export interface Outcome {
 
 /** The one native event that every app instance may wait for under its own name. */
 export const EXECUTED = 'runtime.automations.executed';
+/** Newest events taken before that a registration names: who matches is behind by less than these. */
+export const MAX_TAKEN = 100;
 /** Longest wait. */
 export const MAX_WAIT_MS = 30 * DAY;
 const KEEP_OUTCOME_MS = HOUR;
@@ -227,7 +231,9 @@ export function createWaits({ cache, now = Date.now, onDecided }: WaitsOptions) 
   /** What tells that an automation has ended is the platform's word: an event that is only called so ends no wait for it. */
   const isForged = (event: PrismeEvent) => event.type === EXECUTED && !isNative(event);
   const accepts = (wait: Wait, event: PrismeEvent) =>
-    !isForged(event) && wait.oneOf.some((choice) => choice.event === event.type && safeTest(choice.filters)(event));
+    !isForged(event) &&
+    !wait.taken?.includes(event.id) &&
+    wait.oneOf.some((choice) => choice.event === event.type && safeTest(choice.filters)(event));
   const mutes = (wait: Wait, event: PrismeEvent) =>
     !isForged(event) &&
     wait.oneOf.some((choice) => choice.cancelTriggers === true && choice.event === event.type && safeTest(choice.filters)(event));

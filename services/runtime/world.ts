@@ -132,7 +132,7 @@ class JournaledWorld implements RunWorld {
     if (recorded) {
       if (effect.type === 'fetch') await this.acts.refetched(effect.request);
       this.time = recorded.t;
-      if (effect.type === 'emit') this.acts.replayed((recorded.v as { id?: string } | undefined)?.id);
+      this.acts.replayed(key, effect.type, recorded.v as { id?: string } | null | undefined);
       if (recorded.e) throw recordedFault(recorded);
       return fromRecord(recorded.v);
     }

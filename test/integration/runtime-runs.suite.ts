@@ -361,6 +361,84 @@ export function runsSuite(title: string, openStores: () => Promise<{ stores: Sto
       await eventually(async () => expect((await global(b)).timedOut).toBe(null), { timeoutMs: 15_000 });
     });
 
+    /** Three questions, one after the other; what was answered is pushed to `name`. */
+    const conversation = (name: string): Record<string, Automation> => ({
+      [name]: {
+        events: [name],
+        run: async (ask, { payload }) => {
+          for (let n = 1; n <= 3; n++) {
+            await ask({ type: 'emit', event: `${name}-question`, payload: { n } });
+            const answer = await ask({ type: 'wait', oneOf: [{ event: 'answer', filters: { 'payload.to': payload.id } }], timeoutS: 600 });
+            await ask({
+              type: 'context.write',
+              context: 'global',
+              operations: [{ type: 'push', path: [name], value: answer.payload.n }],
+            });
+          }
+        },
+      },
+    });
+
+    it('each wait of a run gets an event of its own, in memory and after the run has left it', async () => {
+      const a = await node(conversation('talk'));
+      const to = await a.emit('talk');
+      await eventually(async () => expect((await a.runtime.store.list(WORKSPACE, 1, 'waiting'))[0]?.trigger.id).toBe(to), {
+        timeoutMs: 5_000,
+      });
+
+      await a.emit('answer', { to, n: 1 });
+      await eventually(async () => expect((await global(a)).talk).toEqual([1]), { timeoutMs: 10_000 });
+      // Asleep again: the second wait has looked back, and let the first answer be.
+      await eventually(async () => expect((await a.runtime.store.list(WORKSPACE, 1, 'waiting'))[0]?.trigger.id).toBe(to), {
+        timeoutMs: 5_000,
+      });
+      expect((await global(a)).talk).toEqual([1]);
+      await a.emit('answer', { to, n: 2 });
+      await eventually(async () => expect((await global(a)).talk).toEqual([1, 2]), { timeoutMs: 10_000 });
+      await eventually(() => a.runtime.waits.heldCount() === 1);
+      await a.emit('answer', { to, n: 3 });
+
+      await eventually(async () => expect((await global(a)).talk).toEqual([1, 2, 3]), { timeoutMs: 10_000 });
+    });
+
+    it('an answer that is faster than the registration of the wait is found, also of a later wait', async () => {
+      const a = await node(conversation('rush'));
+      const to = await a.emit('rush');
+      await eventually(() => a.runtime.waits.heldCount() === 1);
+
+      for (const n of [1, 2, 3]) await a.emit('answer', { to, n });
+
+      await eventually(async () => expect((await global(a)).rush).toEqual([1, 2, 3]), { timeoutMs: 10_000 });
+    });
+
+    it('waits side by side get the same event', async () => {
+      const a = await node({
+        beside: {
+          events: ['beside'],
+          run: async (ask, { world, payload, automation, identity, run }) => {
+            await ask({ type: 'emit', event: 'beside-question', payload: {} });
+            const frame = { automationSlug: automation.slug, instance: '', depth: run.depth + 1, identity };
+            const wait = { type: 'wait' as const, oneOf: [{ event: 'answer', filters: { 'payload.to': payload.id } }], timeoutS: 600 };
+            const first = world.perform({ key: '2.0.0', effect: wait, frame });
+            const answers = [await first];
+            // The other branch was slower: it looks back.
+            answers.push(await world.perform({ key: '2.1.0', effect: wait, frame }));
+            await ask({
+              type: 'context.write',
+              context: 'global',
+              operations: [{ type: 'replace', path: ['beside'], value: answers.map((answer: any) => answer.payload.n) }],
+            });
+          },
+        },
+      });
+      const to = await a.emit('beside');
+      await eventually(() => a.runtime.waits.heldCount() === 1);
+
+      await a.emit('answer', { to, n: 1 });
+
+      await eventually(async () => expect((await global(a)).beside).toEqual([1, 1]), { timeoutMs: 10_000 });
+    });
+
     it('cancelTriggers keeps an event for the wait alone', async () => {
       const a = await node({
         asker: {
