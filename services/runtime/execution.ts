@@ -16,6 +16,7 @@ import { createJournal, type Journal, type JournalHead, journalKey, readJournal 
 import { RunTurn, type Turns } from './limits.ts';
 import type { LoadedWorkspace, Models } from './models.ts';
 import { createPace } from './pace.ts';
+import { programOf } from './program.ts';
 import { Redactor } from './redaction.ts';
 import { FINAL_STATES, type Held, nodeRunsKey, type RunRecord, type RunRequest, type RunStore, runRef } from './runs.ts';
 import { automationAt, type Match } from './triggers.ts';
@@ -118,6 +119,7 @@ export function createExecution(options: ExecutionOptions) {
       head,
       records,
       async onFirstWrite() {
+        if (records.length === 0) head.program = programOf(loaded.root, request.automation);
         if (active.held) return;
         const held = await store.create(newRecord(request, loaded, 'running'));
         if (!held) return leave(active, { state: 'elsewhere' });
@@ -153,7 +155,8 @@ export function createExecution(options: ExecutionOptions) {
 
   async function execute(active: ActiveRun, { http, isInteraction, loaded: given }: RunOptions): Promise<RunEnd> {
     const { request, control } = active;
-    const records = active.held && request.isDurable ? await readJournal(cache, request.workspaceId, request.id) : [];
+    const records =
+      active.held && request.isDurable ? await readJournal(cache, request.workspaceId, request.id, active.held.record.kept) : [];
     const loaded = given && records.length === 0 ? given : await modelFor(request, records, given);
     active.loaded = loaded;
     const match = automationAt(loaded.root, request.automation);
@@ -229,7 +232,17 @@ export function createExecution(options: ExecutionOptions) {
       const sending = world.settled();
       if (sending) await sending;
       if (told) await told;
-      return ended;
+      // Who begins it again must find what it had completed: a repeated effect is known by its key for a while only.
+      if (ended.state !== 'done' && active.held && journal) {
+        const taken = new Promise<void>((resolve) => {
+          active.leave = (how) => {
+            left = how;
+            resolve();
+          };
+        });
+        await Promise.race([journal.flush(), taken]);
+      }
+      return left ?? ended;
     } finally {
       world.close();
     }

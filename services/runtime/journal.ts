@@ -15,6 +15,8 @@ export interface JournalHead {
   /** 32 hexadecimal characters. */
   seed: string;
   revision: number;
+  /** What it executes (program.ts): says whether another revision may believe what is recorded here. */
+  program?: string;
 }
 
 export interface JournalEntry {
@@ -137,6 +139,30 @@ export function recordedFault(entry: JournalEntry): Error {
     : Object.assign(new Error(message), { name: type });
 }
 
+/**
+ * What a run that was begun again believes of its journal. Part of its record: who begins it again writes the record only, so of several who
+ * try at once one wins and the others have changed nothing, and a node that dies in between leaves no journal half written.
+ */
+export interface KeptJournal {
+  /** Records before it are of another program: none is believed. */
+  from: number;
+  /** Records before it were there when the run was begun again. Of those, what failed is tried again. */
+  upTo: number;
+  /** Contexts are read and written again, so that the run sees what was repaired; a repeated write is known by its key for an hour. */
+  readsAgain: boolean;
+  /** The one it goes on with. */
+  revision: number;
+}
+
+const READ_AGAIN = new Set(['context.read', 'context.write', 'identity.switch', 'sleep']);
+
 /** Records of a kept journal; empty when there is none. */
-export const readJournal = (cache: CacheDriver, workspaceId: string, runId: string): Promise<unknown[]> =>
-  cache.list(journalKey(workspaceId, runId));
+export async function readJournal(cache: CacheDriver, workspaceId: string, runId: string, kept?: KeptJournal): Promise<unknown[]> {
+  const records = await cache.list<JournalHead | JournalEntry>(journalKey(workspaceId, runId), kept?.from ?? 0);
+  if (!kept || kept.upTo === kept.from) return records;
+  return records.flatMap((record, i): unknown[] => {
+    if (!('y' in record)) return i === 0 ? [{ ...record, revision: kept.revision }] : [record];
+    const isTriedAgain = i < kept.upTo - kept.from && (record.e !== undefined || (kept.readsAgain && READ_AGAIN.has(record.y)));
+    return isTriedAgain ? [] : [record];
+  });
+}

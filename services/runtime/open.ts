@@ -18,14 +18,15 @@ import { createExplanations } from './explanations.ts';
 import type { CompiledWorkspace, RunAutomation, RunIdentity, WorkspaceSource } from './interpreter/index.ts';
 import { type JournalEntry, type JournalHead, journalKey } from './journal.ts';
 import { createThrottle, createTurns } from './limits.ts';
-import { createModels, type Models } from './models.ts';
+import { createModels, type LoadedWorkspace, type Models } from './models.ts';
 import { removeBindingsOf } from './modules/access-bindings.ts';
 import { createModules } from './modules/index.ts';
 import { createNativeEvents } from './native-events.ts';
 import { createOrganisations, type Organisations } from './organisations.ts';
 import { createPlatform } from './platform.ts';
+import { programOf } from './program.ts';
 import { createRecovery } from './recovery.ts';
-import { createRunStore, FINAL_STATES, type RunRecord, type RunRequest, type RunStore, runRef } from './runs.ts';
+import { createRunStore, FINAL_STATES, OPEN_MS, type RunRecord, type RunRequest, type RunStore, runRef } from './runs.ts';
 import { createSchedules, type Schedules } from './schedules.ts';
 import { createSessions, type Sessions } from './sessions.ts';
 import { createWaits, type Waits } from './waits.ts';
@@ -243,19 +244,14 @@ export async function openRuntime(host: Host, { compile, interpret }: Engine): P
           message: `A run that is ${held.record.state} cannot be begun again.`,
           data: { state: held.record.state },
         });
-      const present = (await models.get(workspaceId)).revision;
-      const key = journalKey(workspaceId, runId);
-      const records = await cache.list<JournalHead | JournalEntry>(key);
-      const head = records[0] as JournalHead | undefined;
-      const isChanged = head !== undefined && head.revision !== present;
-      const kept = isChanged ? [] : keptForRetry(records, held.record);
-      await cache.delete(key);
-      if (kept.length) await cache.append(key, kept, { ttlMs: 31 * 24 * 60 * MINUTE });
-      const request = isChanged ? { ...held.record.request, again: (held.record.request.again ?? 0) + 1 } : held.record.request;
+      const loaded = await models.get(workspaceId);
+      const { isChanged, kept } = await keptForRetry(cache, held.record, loaded);
+      const { request } = held.record;
       const ref = runRef(workspaceId, runId);
       await store.due(ref, Date.now() + SECOND);
       const changed = await store.reopen(held, {
-        request,
+        kept,
+        ...(isChanged ? { request: { ...request, again: (request.again ?? 0) + 1 } } : {}),
         error: undefined,
         durationMs: undefined,
       } as unknown as Partial<RunRecord>);
@@ -282,12 +278,28 @@ export async function openRuntime(host: Host, { compile, interpret }: Engine): P
   };
 }
 
-/** Contexts are read and written again, so that the run sees what was repaired; a repeated write is known by its key for an hour. */
-const DONE_AGAIN = new Set(['context.read', 'context.write', 'identity.switch', 'sleep']);
+/** For so long a context write that is done again is known by its key: an hour, less what a run may take. */
 const KEYS_KNOWN_MS = 50 * MINUTE;
 
-/** The journal a run is begun again with: what it had completed stays done, what failed is tried again. */
-function keptForRetry(records: (JournalHead | JournalEntry)[], { state, updatedAt }: RunRecord): (JournalHead | JournalEntry)[] {
-  const isFresh = state === 'failed' && Date.now() - Date.parse(updatedAt) < KEYS_KNOWN_MS;
-  return records.filter((record) => !('y' in record) || (record.e === undefined && !(isFresh && DONE_AGAIN.has(record.y))));
+/**
+ * What a run is begun again with: what it had completed stays done, what failed is tried again, by the present model. Only when that executes
+ * another program than the run did is nothing of it believed: the effects are new ones then, for whoever repaired an automation wants the
+ * repaired ones.
+ */
+async function keptForRetry(
+  cache: CacheDriver,
+  { workspaceId, id, automation, state, updatedAt, kept }: RunRecord,
+  { root, revision }: LoadedWorkspace,
+): Promise<{ isChanged: boolean; kept: RunRecord['kept'] }> {
+  const from = kept?.from ?? 0;
+  const key = journalKey(workspaceId, id);
+  const records = await cache.list<JournalHead | JournalEntry>(key, from);
+  const upTo = from + records.length;
+  const head = records[0] as JournalHead | undefined;
+  const isChanged =
+    head !== undefined && (head.program === undefined ? head.revision !== revision : head.program !== programOf(root, automation));
+  // It ends with the record of an ended run: an open one may wait for a month.
+  if (head) await cache.expire(key, OPEN_MS);
+  const readsAgain = state === 'failed' && Date.now() - Date.parse(updatedAt) < KEYS_KNOWN_MS;
+  return { isChanged, kept: { from: isChanged ? upTo : from, upTo, readsAgain, revision, at: Date.now() } };
 }

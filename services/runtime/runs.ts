@@ -14,7 +14,7 @@ import type { JsonObject } from '../../mixins/shared/json.ts';
 import { lru } from '../../mixins/shared/lru.ts';
 import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
 import type { RunIdentity, TriggerInfo } from './interpreter/index.ts';
-import { journalKey } from './journal.ts';
+import { journalKey, type KeptJournal } from './journal.ts';
 import { keyPart } from './key-part.ts';
 import type { ModelParts } from './models.ts';
 
@@ -38,7 +38,7 @@ export interface RunRequest {
   isNested?: boolean;
   /** Of query and body, when the caller gave an Idempotency-Key: another request with that key is a mistake. */
   fingerprint?: string;
-  /** Set when the run is begun again after its workspace was changed: its effects are new ones. */
+  /** Set when the run is begun again after what it executes was changed: its effects are new ones. */
   again?: number;
 }
 
@@ -71,9 +71,11 @@ export interface RunRecord {
   answer?: unknown;
   /** Waits of a suspended run. */
   waits?: { id: string; deadline: number }[];
+  /** Of a run that was begun again. `at`: milliseconds. */
+  kept?: KeptJournal & { at: number };
 }
 
-export type RunSummary = Omit<RunRecord, 'request' | 'owner' | 'answer' | 'waits'>;
+export type RunSummary = Omit<RunRecord, 'request' | 'owner' | 'answer' | 'waits' | 'kept'>;
 
 export const DUE_KEY = 'runs:due';
 export const NODES_KEY = 'runs:nodes';
@@ -102,7 +104,7 @@ const dayOf = (at: number): number => Math.floor(at / DAY);
 /** Newest runs of each list that are looked at for those of one state. */
 const LOOKED_AT = 500;
 /** Life of a record of a run that has not ended: longer than any wait. */
-const OPEN_MS = 32 * DAY;
+export const OPEN_MS = 32 * DAY;
 
 export interface Held {
   record: RunRecord;
@@ -257,6 +259,13 @@ export function createRunStore(cache: CacheDriver, now: () => number = Date.now)
 export type RunStore = ReturnType<typeof createRunStore>;
 
 /** A record without what only the machinery needs. */
-export function summaryOf({ request: _request, owner: _owner, answer: _answer, waits: _waits, ...summary }: RunRecord): RunSummary {
+export function summaryOf({
+  request: _request,
+  owner: _owner,
+  answer: _answer,
+  waits: _waits,
+  kept: _kept,
+  ...summary
+}: RunRecord): RunSummary {
   return summary;
 }

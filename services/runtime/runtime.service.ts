@@ -269,7 +269,7 @@ const runtime: ServiceSchema<object, any> = {
       },
     },
 
-    /** Begins a failed or dead run again; effects it had completed are not repeated. @throws ObjectNotFoundError · BadParametersError */
+    /** Begins a failed, dead or cancelled run again; effects it had completed are not repeated, unless what it executes was changed. @throws ObjectNotFoundError · BadParametersError */
     'runs.retry': {
       visibility: 'published',
       identity: 'required',

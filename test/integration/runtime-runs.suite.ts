@@ -1,9 +1,10 @@
 /** What a run promises, whatever the stores: told once, run on the embedded ones and on Redis. */
 import { createServer, type Server } from 'node:http';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { fault } from '../../mixins/shared/errors.ts';
 import { EMIT_TOPIC, type PrismeEvent } from '../../mixins/shared/event.ts';
 import { hexId } from '../../mixins/shared/ids.ts';
-import { createRunStore, NODES_KEY, nodeRunsKey, runRef } from '../../services/runtime/runs.ts';
+import { createRunStore, NODES_KEY, nodeRunsKey, type RunRecord, runRef } from '../../services/runtime/runs.ts';
 import { createWaits } from '../../services/runtime/waits.ts';
 import { eventually } from '../support/eventually.ts';
 import { type Automation, type RuntimeNode, type Stores, startNode, testStores, WORKSPACE } from '../support/runtime-node.ts';
@@ -462,6 +463,34 @@ export function runsSuite(title: string, openStores: () => Promise<{ stores: Sto
       await a.emit('reply', { n: 2 });
 
       await eventually(async () => expect((await global(a)).listened).toBe(1));
+    });
+
+    it('of two who begin a run again at once one does, and the other has touched nothing', async () => {
+      let isRepaired = false;
+      const a = await node({
+        order: {
+          events: ['fails once'],
+          run: async (ask) => {
+            await ask(increment('fails once'));
+            await ask({ type: 'fetch', request: { url: stubUrl, method: 'POST', body: {} } });
+            if (!isRepaired) throw fault('BadParametersError', { message: 'not yet' });
+            await ask(increment('succeeded'));
+          },
+        },
+      });
+      await a.emit('fails once');
+      const failed = await eventually(async () => (await a.runtime.store.list(WORKSPACE, 1, 'failed'))[0] ?? false);
+      const { id } = failed as RunRecord;
+      isRepaired = true;
+
+      const outcomes = await Promise.allSettled([1, 2, 3].map(() => a.runtime.retry(WORKSPACE, id)));
+
+      const refused = outcomes.filter((outcome) => outcome.status === 'rejected').map(({ reason }) => reason.type);
+      expect(refused).toHaveLength(2);
+      for (const type of refused) expect(['VersionConflict', 'BadParametersError']).toContain(type);
+      await eventually(async () => expect((await global(a)).succeeded).toBe(1));
+      expect((await global(a))['fails once']).toBe(1);
+      expect(keysSeen).toHaveLength(1);
     });
 
     it('a run that loses its node again and again is given up, with the reason', async () => {

@@ -288,6 +288,45 @@ describe('runs', () => {
     expect(await body(runtime.webhook(id, 'fix'))).toEqual({ done: true, tries: 1 });
   });
 
+  it('that failed repeat nothing they had completed, whatever else of their workspace was changed', async () => {
+    const { id, source } = await installed(
+      { pay: { do: [{ emit: { event: 'paid' } }] }, idle: {}, ping: { when: { endpoint: true }, output: 1 } },
+      {
+        order: {
+          when: { events: ['order'] },
+          do: [
+            { 'inst.pay': {} },
+            { charge: {} },
+            { conditions: { '!{{global.repaired}}': [{ 'not there': {} }] } },
+            { emit: { event: 'delivered' } },
+          ],
+        },
+        charge: { do: [{ emit: { event: 'charged' } }] },
+        repair: { when: { endpoint: true }, do: [{ set: { name: 'global.repaired', value: true } }] },
+      },
+    );
+    await eventually(async () => expect(await body(runtime.webhook(id, 'inst.ping'))).toBe(1));
+    await runtime.emit(id, 'order');
+    const failed = await eventually(async () => {
+      const { runs } = await runtime.call('runtime.runs.list', { workspaceId: id, query: { state: 'failed' } });
+      expect(runs).toHaveLength(1);
+      return runs[0];
+    });
+
+    await runtime.webhook(id, 'repair');
+    await runtime.call('automations.create', { workspaceId: id, body: { slug: 'unrelated', name: 'unrelated', do: [] } });
+    await runtime.call('automations.update', {
+      workspaceId: source,
+      slug: 'idle',
+      body: { name: 'idle', do: [{ set: { name: 'x', value: 1 } }] },
+    });
+    await runtime.call('runtime.runs.retry', { workspaceId: id, runId: failed.id });
+
+    await eventually(() => runtime.of(id, 'delivered').length === 1);
+    expect(runtime.of(id, 'charged')).toHaveLength(1);
+    expect(runtime.of(id, 'inst.paid')).toHaveLength(1);
+  });
+
   it('that failed run their new version when their workspace was repaired', async () => {
     const id = await runtime.workspace({ wrong: { when: { events: ['go'] }, do: [{ emit: { event: 'first' } }, { 'not there': {} }] } });
     await runtime.emit(id, 'go');

@@ -66,7 +66,8 @@ export const routes: Route[] = [
     path: '/workspaces/:workspaceId/runs/:runId/retry',
     action: 'runtime.runs.retry',
     auth: 'required',
-    summary: 'Begins a failed run again without repeating what it had completed.',
+    summary:
+      'Begins a failed or cancelled run again without repeating what it had completed, unless an automation it executes was changed.',
   },
   {
     method: 'GET',

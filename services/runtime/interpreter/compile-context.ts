@@ -20,7 +20,7 @@ import { assign, pathMask } from './assign.ts';
 import { fromExpressionError } from './faults.ts';
 import type { Frame } from './frame.ts';
 import type { Block, CompileContext, Engine, Executable } from './instruction.ts';
-import type { Problem } from './model.ts';
+import { ANY_AUTOMATION, type Problem } from './model.ts';
 import { pathOf } from './positions.ts';
 import type { Call } from './problems.ts';
 
@@ -29,6 +29,8 @@ export interface Work {
   engine: Engine;
   problems: Problem[];
   calls: Call[];
+  /** Names this automation calls. */
+  names: Set<string>;
   /** Blocks within blocks. */
   depth: number;
   /** Compiles one item of a block. */
@@ -236,5 +238,10 @@ export class Context implements CompileContext {
   /** A call of an automation by its name, to be looked up when all are known. */
   calls(slug: string): void {
     this.work.calls.push({ slug, path: this.path });
+    this.work.names.add(slug);
+  }
+
+  callsAny(): void {
+    this.work.names.add(ANY_AUTOMATION);
   }
 }

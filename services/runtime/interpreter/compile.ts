@@ -108,7 +108,8 @@ export function compileAutomation(
   problems: Problem[],
   calls: Call[] = [],
 ): CompiledAutomation {
-  const work: Work = { engine, problems, calls, depth: 0, instruction: compileInstruction };
+  const names = new Set<string>();
+  const work: Work = { engine, problems, calls, names, depth: 0, instruction: compileInstruction };
   const context = new Context(work, `automations.${slug}`);
   problems.push(...structureOf(slug, automation));
   checkFields(automation, context);
@@ -134,6 +135,7 @@ export function compileAutomation(
       output: [...new Set(outputs.flatMap((properties) => markedPaths(properties, 'redact')))],
     },
     ...(output ? { output } : {}),
+    ...(names.size ? { calls: [...names] } : {}),
     body,
   };
 }

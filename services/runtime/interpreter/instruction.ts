@@ -51,6 +51,8 @@ export interface CompileContext {
   warn(code: string, message: string, at?: string, suggestion?: string): void;
   /** Notes that the automation of this name is called. */
   calls(slug: string): void;
+  /** Notes a call of an automation that is named only when it runs. */
+  callsAny(): void;
   problems: Problem[];
 }
 

@@ -47,6 +47,9 @@ export interface AutomationTriggers {
   schedules: { cron: string; timezone?: string }[];
 }
 
+/** Among `calls`: an automation that is known only when it is called. */
+export const ANY_AUTOMATION = '*';
+
 export interface CompiledAutomation {
   slug: string;
   isPrivate: boolean;
@@ -58,6 +61,8 @@ export interface CompiledAutomation {
   /** Dotted paths removed from the executed event (`redact: true`). */
   redactPaths: { payload: string[]; output: string[] };
   output?: Template;
+  /** Names it calls, as they are written. */
+  calls?: string[];
   /** Opaque to everyone but the interpreter. */
   body: unknown;
 }

@@ -26,6 +26,7 @@ export const runWorkflow = defineInstruction({
   compile(args, context) {
     const given = isPlainObject(args) ? args : {};
     if (typeof given.workflow === 'string' && !given.workflow.includes('{')) context.calls(given.workflow);
+    else context.callsAny();
     const name = context.template(given.workflow, 'workflow');
     const parameters = context.template(given.parameters, 'parameters');
     const output = context.assign(given.output);
