@@ -3,8 +3,8 @@
 import { createServer, type Server } from 'node:http';
 import type { Readable } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
 import { hexId } from '../../mixins/shared/ids.ts';
+import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
 import { eventually } from '../support/eventually.ts';
 import { type RuntimeServices, startRuntime } from '../support/runtime-services.ts';
 
