@@ -71,7 +71,7 @@ ${table(
     ['anything else', 'local variable of this automation', 'yes'],
     [
       '`global` `user` `session` `socket` `run`',
-      'kept contexts of the workspace, the user, the session, the connection, the run; shared by all automations of the run, also those of apps. Changes are path by path and atomic: `{% {{global.n}} + 1 %}` onto `global.n` is an increment that loses nothing',
+      'kept contexts of the workspace, the user, the session, the connection, the run; shared by all automations of the run, also those of apps. Changes are path by path and atomic; counters: see [Counting](#counting)',
       'yes; `user.id` and `session.id` switch the identity for what follows in this automation and for those it calls then. A turn of `repeat.batch` switches for itself alone; a branch of `all` for itself until all have ended, then the last switch in the list counts',
     ],
     ['`config`', 'configuration of the workspace or app instance', 'for this automation; in an app instance it is kept'],
@@ -84,6 +84,46 @@ ${table(
 )}
 
 Known in \`run\`: \`correlationId depth date automationSlug trigger socketId ip sourceWorkspaceId authenticatedWorkspaceId\`, in an app also \`appSlug appInstanceSlug appInstanceFullSlug parentAppSlug parentAppSlugs\`.`;
+
+const COUNTING = `## Counting
+
+Runs change contexts at the same time. \`set\` of a path replaces the value there, whatever it is by then: the last writer wins, on this path and no other.
+A value that is a sum onto the very path that is set is an increment: added to what is stored by then, so that nothing is lost.
+
+${table(
+  ['`set`', 'Under concurrency'],
+  [
+    ['`global.n` to `{% {{global.n}} + 1 %}`, `{% {{global.n}} - {{body.n}} %}`', 'an increment; absent counts as 0'],
+    ['`global.n` to `{% ({{global.n}} or 0) + 1 %}`', 'an increment; absent, and all else that is false, counts as 0'],
+    [
+      '`global.n` to `{% 1 + {{global.n}} %}`, `{% {{global.n}} + {{a}} - {{b}} + 1 %}`',
+      'an increment; absent gives NaN (kept as null), as any sum with undefined: write `or 0`',
+    ],
+    [
+      '`global.votes[{{c}}]` to `{% ({{global.votes[{{c}}]}} or 0) + 1 %}`',
+      'an increment: a computed place, written the same way on both sides; without `or 0` absent gives NaN',
+    ],
+    [
+      '`list[]`, `type: push`, `type: merge`, `delete`',
+      'atomic on what is stored by then; values inside a merged object replace, also `{ n: "{% {{global.o.n}} + 1 %}" }`',
+    ],
+    [
+      'anything else: `{% 10 - {{global.n}} %}`, `{% {{global.n}} * 2 %}`, `{% ({{global.n}} or 5) + 1 %}`, `{{x}}` computed by a step before',
+      'the last writer wins',
+    ],
+    [
+      'a sum with a term that reads the counter, or may: `{% {{global.n}} + {{global.n}} %}`, `{% {{global.v[{{a}}]}} + {{global.v[{{b}}]}} %}`',
+      'the last writer wins',
+    ],
+    [
+      'a sum with `lifespan`, onto `config`, or where the whole name is computed (`{{name}}`)',
+      'the last writer wins',
+    ],
+  ],
+)}
+
+Each term is evaluated once, before the step, with what the run has seen. It is an increment while the path holds a number (or null, which counts as 0) and every term is a number:
+\`+\` with a text joins, and what is joined replaces. A term that is taken off may be the text of a number.`;
 
 function operators(): string {
   return `## Expressions
@@ -166,6 +206,7 @@ function language(): string {
     FILE,
     TEMPLATES,
     VARIABLES,
+    COUNTING,
     operators(),
     `## Functions\n\n${[...functions.values()].map(functionText).join('\n\n')}`,
     '## Instructions\n\nAn item of a block is an object with one key: the name of an instruction, of an automation of this workspace, or `Instance.automation` of an app. Any other key beside it is ignored. For a call the arguments are the variables of the callee, and `output` receives its output (`{}` when it has none). A *block* is a list of instructions.',

@@ -109,7 +109,7 @@ function compileMatch(node: Node & { type: 'binary' }, left: Evaluate, into: Com
 const { maxOutputChars, maxItems } = DEFAULT_LIMITS;
 
 /** Long texts cost steps, and have an end: doubling a text in a loop must not fill the memory. */
-function payForText(made: string, env: Env, text: string, range: Range): void {
+export function payForText(made: string, env: Env, text: string, range: Range): void {
   const max = env.maxTextChars ?? maxOutputChars;
   if (made.length > max) throw new ExpressionError('LimitExceededError', `This text would be longer than ${max} characters.`, text, range);
   env.charge(Math.floor(made.length / CHARS_PER_STEP));

@@ -6,13 +6,14 @@ import { DEFAULT_LIMITS, type Limits } from './limits.ts';
 import { Parser } from './parser.ts';
 
 export type { Scope } from './compiler.ts';
+export { type Counter, compileCounter } from './counter.ts';
 export { type Diagnostic, ExpressionError, excerptOf, lineOf, type Range } from './errors.ts';
 export type { Env, FunctionDefinition } from './function.ts';
 export { functions, nearest } from './functions/index.ts';
 export { matchesQuery } from './functions/query.ts';
 export { DEFAULT_LIMITS, type Limits } from './limits.ts';
 export { OPERATORS } from './operators.ts';
-export { compileIncrement, compilePath, type PathTemplate } from './path.ts';
+export { compilePath, type PathTemplate } from './path.ts';
 export { printExpression } from './printer.ts';
 export { MAX_MATCH_WORK, MAX_PATTERN, regexFrom } from './regex.ts';
 export { compileTemplate, type Template, type TemplateOptions } from './template.ts';

@@ -1,6 +1,5 @@
 /** path — names that are written to: `cart.lines[]`, `session.cache[{{key}}]`, `bag.{{item.id}}`, `reply.headers.Content-Type`. */
-import type { Node } from './ast.ts';
-import { type Compilation, compileNode, compileSegment, type Evaluate, type Scope } from './compiler.ts';
+import { type Compilation, compileSegment, type Evaluate, type Scope } from './compiler.ts';
 import { ExpressionError, refusedName } from './errors.ts';
 import type { Env } from './function.ts';
 import { DEFAULT_LIMITS, type Limits } from './limits.ts';
@@ -61,42 +60,4 @@ export function compilePath(name: string, options: Partial<Limits> = {}): PathTe
       return keys;
     },
   };
-}
-
-/**
- * When `text` is one `{% path + value %}` (or `-`) over the very path that is written, what is added to it: a counter that several runs
- * change at once must become an increment, not a value computed from what one of them has seen. Null for anything else.
- */
-export function compileIncrement(
-  path: readonly (string | number)[],
-  text: unknown,
-): { evaluate(scope: Scope, env: Env): unknown; roots: ReadonlySet<string>; sign: 1 | -1 } | null {
-  if (typeof text !== 'string' || !/^\{%[\s\S]*%\}$/.test(text)) return null;
-  const parser = new Parser(text, DEFAULT_LIMITS, 2);
-  let node: Node;
-  try {
-    node = parser.expression();
-  } catch (error) {
-    // Its fault is told by the template that it is.
-    if (error instanceof ExpressionError) return null;
-    throw error;
-  }
-  parser.skipSpace();
-  if (
-    parser.at !== text.length - 2 ||
-    node.type !== 'binary' ||
-    (node.operator !== '+' && node.operator !== '-') ||
-    node.left.type !== 'variable'
-  )
-    return null;
-  const { path: read } = node.left;
-  if (read.length !== path.length || !read.every((segment, index) => segment.kind === 'fixed' && segment.key === String(path[index])))
-    return null;
-  const compilation: Compilation = { text, roots: new Set() };
-  try {
-    return { evaluate: compileNode(node.right, compilation), roots: compilation.roots, sign: node.operator === '+' ? 1 : -1 };
-  } catch (error) {
-    if (error instanceof ExpressionError) return null;
-    throw error;
-  }
 }

@@ -1,7 +1,7 @@
 /** assign — writing a variable: a local one, a path of a persisted context, an identity, the configuration, or the HTTP answer. */
 import { fault } from '../../../mixins/shared/errors.ts';
 import { isPlainObject, type JsonObject, readPath } from '../../../mixins/shared/json.ts';
-import type { PathTemplate } from '../expressions/index.ts';
+import { type Counter, type PathTemplate, readProperty } from '../expressions/index.ts';
 import { CONTEXT_NAMES, type ContextName, type ContextOperation, type Effect, isLiveStream } from './effects.ts';
 import { BIT, type Frame, maskOf } from './frame.ts';
 import { assertOwn, withoutReserved } from './reserved.ts';
@@ -118,22 +118,27 @@ export async function remove(frame: Frame, keys: (string | number)[]): Promise<v
   }
 }
 
-/** `global.n = global.n + by` as one atomic step; falls back to replacing when either side is no number. */
-export async function increment(frame: Frame, keys: (string | number)[], by: unknown, sign: 1 | -1): Promise<void> {
-  const [root, ...rest] = keys as [ContextName, ...(string | number)[]];
-  assertOwn('set', root, rest);
+/** The counter at `keys` as one atomic step onto what is stored by then; replaces it when this is no counting. */
+export async function count(frame: Frame, keys: (string | number)[], counter: Counter): Promise<void> {
+  const [root, ...path] = keys as [ContextName, ...(string | number)[]];
+  assertOwn('set', root, path);
   await frame.ensure(BIT[root]);
-  const before = readPath(frame.get(root), rest);
-  const isCounter =
-    (before === undefined || before === null || typeof before === 'number') && typeof by === 'number' && Number.isFinite(by);
-  if (isCounter) {
-    if (before === null) await frame.write(root, [{ type: 'replace', path: rest, value: sign * (by as number) }]);
-    else {
-      assertContainer(frame.get(root) as JsonObject, rest, root);
-      await frame.write(root, [{ type: 'increment', path: rest, by: sign * (by as number) }]);
-    }
-    return;
-  }
-  const value = sign === 1 ? (before as number) + (by as number) : (before as number) - (by as number);
-  await assign(frame, keys, false, 'replace', value);
+  let before: unknown = frame.get(root);
+  for (const key of path) before = readProperty(before, key);
+  const { value, by } = counter.evaluate(before, frame, frame.run.env);
+  // Nobody's data is not stored: an increment would begin anew each time.
+  const isKept = root !== 'user' || frame.view.current.identity.userId !== undefined;
+  if (!by || !isKept) return assign(frame, keys, false, 'replace', value);
+  assertContainer(frame.get(root) as JsonObject, path, root);
+  await frame.write(
+    root,
+    inOneStep(before, by).map((one) => ({ type: 'increment', path, by: one })),
+  );
+}
+
+/** Whole numbers are summed up; with fractions the order decides the last bit, and each is added on its own. */
+function inOneStep(before: unknown, by: number[]): number[] {
+  if (by.length < 2) return by;
+  const farthest = by.reduce((sum, one) => sum + Math.abs(one), typeof before === 'number' ? Math.abs(before) : 0);
+  return Number.isSafeInteger(farthest) && by.every(Number.isSafeInteger) ? [by.reduce((sum, one) => sum + one)] : by;
 }

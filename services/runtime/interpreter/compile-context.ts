@@ -5,6 +5,8 @@
 import { fault } from '../../../mixins/shared/errors.ts';
 import { isPlainObject } from '../../../mixins/shared/json.ts';
 import {
+  type Counter,
+  compileCounter,
   compileExpression,
   compilePath,
   compileTemplate,
@@ -56,10 +58,10 @@ const quietly = (error: unknown): ExpressionError => {
 
 /** Tells in which argument an evaluation fails. */
 const placed =
-  (at: string, evaluate: Expression['evaluate']): Expression['evaluate'] =>
-  (scope, env) => {
+  <Args extends unknown[], Made>(at: string, evaluate: (...args: Args) => Made) =>
+  (...args: Args): Made => {
     try {
-      return evaluate(scope, env);
+      return evaluate(...args);
     } catch (error) {
       if (error instanceof ExpressionError) error.place ??= `${at}${pathOf(error.keys)}`;
       throw error;
@@ -175,6 +177,11 @@ export class Context implements CompileContext {
       const { evaluate } = this.broken(error, suffix);
       return refusing(() => this.harmless(() => evaluate(NO_SCOPE, NO_ENV) as never));
     }
+  }
+
+  counter(name: string, value: unknown, suffix: string): Counter | null {
+    const counter = compileCounter(name, value);
+    return counter && { evaluate: placed(this.at(suffix), counter.evaluate) };
   }
 
   /** A hostile name is no place to write to: the instruction is at fault, not the spelling of the name. */

@@ -3,7 +3,7 @@
  * executable. The interpreter knows no instruction by name; instructions/index.ts is the list.
  */
 import type { JsonObject } from '../../../mixins/shared/json.ts';
-import type { Expression, PathTemplate, Template } from '../expressions/index.ts';
+import type { Counter, Expression, PathTemplate, Template } from '../expressions/index.ts';
 import type { Frame } from './frame.ts';
 import type { RunResult } from './index.ts';
 import type { Problem } from './model.ts';
@@ -45,6 +45,8 @@ export interface CompileContext {
   condition(text: string, at: string): Expression;
   /** Name of a variable to write. */
   name(value: unknown, at: string): PathTemplate;
+  /** `value` when it counts at the path `name`: a sum onto what is there. Null when it is none. */
+  counter(name: string, value: unknown, at: string): Counter | null;
   block(value: unknown, at: string): Block;
   /** Instruction that answers with `output`. */
   assign(output: unknown): ((frame: Frame, value: unknown) => MaybeAsync<void>) & { mask: number };

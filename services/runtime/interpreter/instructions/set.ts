@@ -1,8 +1,8 @@
 /** set — writes a variable: local, of a context, an identity, the configuration or the HTTP answer. */
 import { fault } from '../../../../mixins/shared/errors.ts';
 import { isPlainObject } from '../../../../mixins/shared/json.ts';
-import { compileIncrement, toKey, toNumber } from '../../expressions/index.ts';
-import { assign, increment, pathMask, type WriteType } from '../assign.ts';
+import { toKey, toNumber } from '../../expressions/index.ts';
+import { assign, count, pathMask, type WriteType } from '../assign.ts';
 import { CONTEXT_NAMES, type ContextName } from '../effects.ts';
 import { maskOf } from '../frame.ts';
 import { defineInstruction, object } from '../instruction.ts';
@@ -49,18 +49,17 @@ export const set = defineInstruction({
     const lifespan = context.template(args.lifespan, 'lifespan');
     const typeTemplate = context.template(args.type ?? 'replace', 'type');
     const mask = pathMask(path) | maskOf(value.roots) | maskOf(lifespan.roots) | maskOf(typeTemplate.roots);
-    const isContext = path.fixed && path.fixed.length > 1 && CONTEXT_NAMES.includes(path.root as ContextName);
     const counter =
-      isContext && !path.append && (args.type ?? 'replace') === 'replace' && args.lifespan === undefined
-        ? compileIncrement(path.fixed as (string | number)[], args.value)
+      CONTEXT_NAMES.includes(path.root as ContextName) &&
+      !path.append &&
+      (args.type ?? 'replace') === 'replace' &&
+      args.lifespan === undefined
+        ? context.counter(args.name as string, args.value, 'value')
         : null;
     if (counter)
       return {
-        mask: mask | maskOf(counter.roots),
-        run: (frame) =>
-          increment(frame, [...(path.fixed as (string | number)[])], counter.evaluate(frame, frame.run.env), counter.sign) as Promise<
-            Outcome & undefined
-          >,
+        mask,
+        run: (frame) => count(frame, [...path.evaluate(frame, frame.run.env)], counter) as Promise<Outcome & undefined>,
       };
     return {
       mask,
