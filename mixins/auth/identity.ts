@@ -72,7 +72,7 @@ export interface CallMeta {
   callId?: string;
   /** Set by an action for the gateway. */
   $statusCode?: number;
-  $responseHeaders?: Record<string, string>;
+  $responseHeaders?: Record<string, string | string[]>;
   [other: string]: unknown;
 }
 

@@ -3,15 +3,26 @@ import type { ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 import type { CallMeta } from '../../mixins/auth/identity.ts';
 import type { WebhookAnswer } from '../runtime/contract.ts';
+import { foreignCookies } from './policies/cookies.ts';
 import type { GatewayResponse } from './response.ts';
 
 const JSON_TYPE = 'application/json; charset=utf-8';
 
+/**
+ * What an automation wrote and a browser makes a page of has an origin of its own, as if it came from nowhere: its scripts run and its forms are sent, but
+ * they read nothing of the platform, whose API is at the same address, in the name of who looks at it.
+ * @see https://html.spec.whatwg.org/multipage/browsers.html#sandboxing
+ */
+const CONFINED = 'sandbox allow-scripts allow-forms allow-popups allow-popups-to-escape-sandbox allow-downloads allow-modals';
+const PLAIN_TYPE = /^\s*([\w.+-]+\/[\w.+-]+)\s*(?:;[^,]*)?$/;
+const PAGE_TYPE = /html|xml|xsl|multipart|unknown/i;
+
 /** Line breaks in a value would let one header write others. */
 const clean = (value: string) => value.replace(/[\r\n\0]+/g, ' ');
+const cleaned = (value: unknown) => (Array.isArray(value) ? value.map((item) => clean(String(item))) : clean(String(value)));
 
-function setHeaders(response: ServerResponse, headers: Record<string, string> = {}): void {
-  for (const [name, value] of Object.entries(headers)) if (value !== undefined) response.setHeader(name, clean(String(value)));
+function setHeaders(response: ServerResponse, headers: CallMeta['$responseHeaders'] = {}): void {
+  for (const [name, value] of Object.entries(headers)) if (value !== undefined) response.setHeader(name, cleaned(value));
 }
 
 function sendText(response: ServerResponse, status: number, text: string | Buffer): void {
@@ -62,11 +73,43 @@ function sendValue(response: ServerResponse, status: number, result: unknown): v
   sendText(response, status, isText ? result : JSON.stringify(result ?? null));
 }
 
-export function sendWebhook(response: GatewayResponse, { status, headers, body, encoding }: WebhookAnswer): void {
-  const told: Record<string, string> = {};
-  for (const name in headers) if (headers[name] !== undefined) told[name] = clean(String(headers[name]));
+/** What an automation answers: as a whole, or as a stream whose head is in `meta`. */
+export function sendWebhook(response: GatewayResponse, result: unknown, meta: CallMeta): void {
+  if (!isWebhookAnswer(result)) {
+    if (meta.$responseHeaders?.['set-cookie'] !== undefined) dropOurCookies(meta.$responseHeaders);
+    sendResult(response, result, meta);
+    return;
+  }
+  const { status, headers, body, encoding } = result;
+  const told: WebhookAnswer['headers'] = {};
+  for (const name in headers) if (headers[name] !== undefined) told[name] = cleaned(headers[name]);
   if (encoding === 'json') told['content-type'] ??= JSON_TYPE;
+  if (told['set-cookie'] !== undefined) dropOurCookies(told);
+  if (told['content-type'] !== JSON_TYPE && encoding !== 'empty' && isPage(told['content-type'])) confine(told);
   response.send(status, told, contentOf(body, encoding));
+}
+
+const isWebhookAnswer = (value: unknown): value is WebhookAnswer =>
+  typeof value === 'object' && value !== null && 'encoding' in value && 'status' in value;
+
+function dropOurCookies(headers: WebhookAnswer['headers']): void {
+  const left = foreignCookies(headers['set-cookie'] as string | string[]);
+  if (left.length > 0) headers['set-cookie'] = left;
+  else delete headers['set-cookie'];
+}
+
+/** Whether a browser may run scripts in it. What is not one well-formed type may be anything. */
+function isPage(type: unknown): boolean {
+  const [, plain] = PLAIN_TYPE.exec(String(type ?? '')) ?? [];
+  return plain === undefined || PAGE_TYPE.test(plain);
+}
+
+/** A policy beside that of the automation: both hold, so there is nothing it can say against ours. */
+function confine(headers: WebhookAnswer['headers']): void {
+  const said = headers['content-security-policy'];
+  headers['content-security-policy'] = said === undefined ? CONFINED : [said, CONFINED].flat();
+  // Browsers refuse to show what is confined and asks for a window of its own as well.
+  headers['cross-origin-opener-policy'] = 'unsafe-none';
 }
 
 function contentOf(body: unknown, encoding: WebhookAnswer['encoding']): string | Buffer {

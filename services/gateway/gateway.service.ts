@@ -16,7 +16,6 @@ import { fault } from '../../mixins/shared/errors.ts';
 import { hexId } from '../../mixins/shared/ids.ts';
 import type { JsonObject } from '../../mixins/shared/json.ts';
 import { REPEATABLE } from '../../mixins/shared/repeatable.ts';
-import type { WebhookAnswer } from '../runtime/contract.ts';
 import { abandon, sendResult, sendWebhook } from './answers.ts';
 import { type LiveConfiguration, openConfiguration } from './configuration/live.ts';
 import { isOf } from './configuration/narrow.ts';
@@ -318,7 +317,7 @@ const gateway: ServiceSchema<object, any> = {
         const result = await ctx.call(route.action, built, options);
         // The client has left before the first chunk, or has been told that it took too long.
         if (response.destroyed || response.writableEnded) return abandon(result);
-        if (route.action === 'runtime.webhook' && isWebhookAnswer(result)) sendWebhook(response, result);
+        if (route.action === 'runtime.webhook') sendWebhook(response, result, ctx.meta);
         else sendResult(response, result, ctx.meta);
         if (route.isEndless) this.connections.endless(response);
       } catch (error) {
@@ -415,8 +414,5 @@ async function isOperator(self: Self, request: IncomingMessage): Promise<boolean
   const known = await self.core.resolver.resolve(credentialsOf(request, undefined, '')).catch(() => null);
   return known?.claims.role === 'superadmin' && !known.needsMfa;
 }
-
-const isWebhookAnswer = (value: unknown): value is WebhookAnswer =>
-  typeof value === 'object' && value !== null && 'encoding' in value && 'status' in value;
 
 export default gateway;

@@ -30,14 +30,18 @@ export class GatewayResponse<Request extends IncomingMessage = IncomingMessage> 
   }
 
   /** What an automation answers, as a whole. @param headers names in lower case  @throws TypeError for a header that HTTP has no form for */
-  send(status: number, headers: Record<string, string>, body: string | Buffer): void {
+  send(status: number, headers: Record<string, string | string[]>, body: string | Buffer): void {
     if (this.getHeaderNames().length > 0) {
-      for (const name in headers) this.setHeader(name, headers[name] as string);
+      for (const name in headers) this.setHeader(name, headers[name] as string | string[]);
       this.isForeign = true;
       this.writeHead(status, { 'content-length': Buffer.byteLength(body) });
     } else {
       const list: string[] = [];
-      for (const name in headers) list.push(name, headers[name] as string);
+      for (const name in headers) {
+        const value = headers[name] as string | string[];
+        if (typeof value === 'string') list.push(name, value);
+        else for (const one of value) list.push(name, one);
+      }
       this.eachStanding(true, (name, value) => {
         if (!Object.hasOwn(headers, name)) list.push(name, value);
       });

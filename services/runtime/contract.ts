@@ -33,7 +33,7 @@ export interface UploadedFile {
  */
 export interface WebhookAnswer {
   status: number;
-  headers: Record<string, string>;
+  headers: Record<string, string | string[]>;
   /** JSON value, text, or `{ base64 }` for bytes (`encoding` tells which). */
   body: unknown;
   encoding: 'json' | 'text' | 'base64' | 'empty';

@@ -3,6 +3,7 @@ import { MINUTE, SECOND } from '../../../mixins/shared/clock.ts';
 import type { Config } from '../../../mixins/shared/config.ts';
 import { fault } from '../../../mixins/shared/errors.ts';
 import type { JsonObject } from '../../../mixins/shared/json.ts';
+import { SESSION_COOKIE } from '../policies/cookies.ts';
 import type { Call, Self } from './core.mixin.ts';
 import { hashPassword, isOutdated, verifyPassword } from './passwords.ts';
 import { shownUser, USERS, type UserRow } from './rows.ts';
@@ -73,7 +74,7 @@ export async function announce(
 export function cookieText(config: Config, token: string | undefined, maxAgeS?: number): string {
   const isSecure = config.secureCookies || config.apiUrl.startsWith('https:');
   const life = token === undefined ? '; Max-Age=0' : maxAgeS === undefined ? '' : `; Max-Age=${maxAgeS}`;
-  return `access-token=${token ?? ''}; Path=/; HttpOnly; ${isSecure ? 'Secure; SameSite=None' : 'SameSite=Lax'}${life}`;
+  return `${SESSION_COOKIE}=${token ?? ''}; Path=/; HttpOnly; ${isSecure ? 'Secure; SameSite=None' : 'SameSite=Lax'}${life}`;
 }
 
 /** `undefined` as token removes the cookie. */

@@ -18,6 +18,7 @@ import type { Self } from '../identity/core.mixin.ts';
 import { USERS, type UserRow } from '../identity/rows.ts';
 import { announce, cookieText } from '../identity/signing-in.ts';
 import { createUser, userByEmail } from '../identity/users.ts';
+import { SIGN_IN_COOKIE } from '../policies/cookies.ts';
 import { cookieOf } from '../sockets/handshake.ts';
 import { finish, interactionOf } from './interactions.ts';
 import type { Visit } from './mount.ts';
@@ -25,7 +26,6 @@ import { type ExternalProvider, readProviders } from './providers-file.ts';
 
 const LIFE_MS = 10 * MINUTE;
 const CLOCK_SKEW_S = 60;
-const COOKIE = 'sign-in-state';
 
 interface Pending {
   provider: string;
@@ -126,12 +126,12 @@ export async function openExternal(self: Self): Promise<External> {
       code_challenge_method: 'S256',
     });
     const attributes = `Path=/v2/login; HttpOnly; SameSite=Lax; Max-Age=${LIFE_MS / SECOND}${isSecure ? '; Secure' : ''}`;
-    redirect(response, url.href, [`${COOKIE}=${browser}; ${attributes}`]);
+    redirect(response, url.href, [`${SIGN_IN_COOKIE}=${browser}; ${attributes}`]);
   }
 
   /** The state of this callback, used up. @throws InvalidOrExpiredToken */
   async function takePending({ request }: Visit, state: string): Promise<Pending> {
-    const browser = cookieOf(request.headers.cookie, COOKIE);
+    const browser = cookieOf(request.headers.cookie, SIGN_IN_COOKIE);
     const pending = state ? (await self.cache.get<Pending>(stateKey(state)))?.value : undefined;
     if (!pending || !browser || !isSame(hashOf(browser), pending.browser) || !(await self.cache.delete(stateKey(state))))
       throw fault('InvalidOrExpiredToken', { message: 'This sign-in is not of this browser, was used, or took too long: begin again.' });

@@ -11,6 +11,7 @@ import { type Config, issuerOf } from '../../../mixins/shared/config.ts';
 import type { JsonObject } from '../../../mixins/shared/json.ts';
 import { SCOPES } from '../identity/scopes.ts';
 import type { TokenKeyRing } from '../identity/token-keys.ts';
+import { PROVIDER_COOKIES } from '../policies/cookies.ts';
 import { type AdapterStores, createAdapter } from './adapter.ts';
 import { staticClients } from './clients.ts';
 import { signedOutPage, signOutPage } from './pages.ts';
@@ -57,7 +58,7 @@ export async function createProvider(parts: ProviderParts): Promise<Provider> {
     jwks: { keys: keys.privateJwks() as never },
     cookies: {
       keys: cookieKeys,
-      names: { session: '_sessionv2', interaction: '_interactionv2', resume: '_interaction_resumev2' },
+      names: PROVIDER_COOKIES,
       long: cookies,
       short: cookies,
     },

@@ -11,6 +11,7 @@ import { assertScope } from '../identity/scopes.ts';
 import { isOrganisationKey } from '../organisations/credentials.ts';
 import type { Route } from '../routes/route.ts';
 import { cookieOf } from '../sockets/handshake.ts';
+import { SESSION_COOKIE } from './cookies.ts';
 
 export type Guard = Pick<Route, 'auth' | 'beforeMfa' | 'sessionOnly'> & { action?: string; path?: string };
 
@@ -18,14 +19,15 @@ export type Guard = Pick<Route, 'auth' | 'beforeMfa' | 'sessionOnly'> & { action
 const OPEN_TO_RUNS = /^\/(workspaces|pages|files|apps)(\/|$)/;
 
 export function credentialsOf(request: IncomingMessage, ip: string | undefined, correlationId: string): Credentials {
-  const { authorization, cookie } = request.headers;
+  const { authorization, cookie, origin } = request.headers;
   const one = (value: string | string[] | undefined) => (Array.isArray(value) ? value[0] : value);
-  const cookieToken = cookieOf(cookie, 'access-token');
+  const cookieToken = cookieOf(cookie, SESSION_COOKIE);
   const legacyToken = one(request.headers['x-prismeai-token']);
   const apiKey = one(request.headers['x-prismeai-api-key']);
   const credentials: Credentials = { correlationId };
   if (authorization) credentials.authorization = authorization;
-  if (cookieToken) credentials.cookieToken = cookieToken;
+  // A page that may not say where it is from, such as one an automation wrote (answers.ts), has the cookies of its visitor only by chance.
+  if (cookieToken && origin !== 'null') credentials.cookieToken = cookieToken;
   if (legacyToken) credentials.legacyToken = legacyToken;
   if (apiKey) credentials.apiKey = apiKey;
   if (ip) credentials.ip = ip;

@@ -2,6 +2,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Config } from '../../../mixins/shared/config.ts';
 import { isOrganisationKey } from '../organisations/credentials.ts';
+import { SESSION_COOKIE } from './cookies.ts';
 
 /** Headers the platform's own names begin with; from outside only these two mean anything. */
 const OWN_PREFIX = 'x-prismeai-';
@@ -36,7 +37,7 @@ export function forwardedHeaders(headers: IncomingHttpHeaders, accepted: { autho
     if (name === 'cookie') {
       const others = String(value)
         .split(';')
-        .filter((pair) => pair.split('=')[0]?.trim() !== 'access-token')
+        .filter((pair) => pair.split('=')[0]?.trim() !== SESSION_COOKIE)
         .join(';');
       if (others.trim()) visible[name] = others.trim();
       continue;

@@ -1,0 +1,186 @@
+/** Webhooks at a public port, the runtime played by the test: what of a request reaches it, and what of its answer reaches a browser. */
+import { PassThrough, Readable } from 'node:stream';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { type Deadlines, openDeadlines } from '../../services/gateway/deadlines.ts';
+import { newUser } from '../support/client.ts';
+import { eventually } from '../support/eventually.ts';
+import { type Gateways, startGateways } from '../support/gateway-node.ts';
+
+const STUDIO = 'https://studio.example.org';
+const W1 = '/workspaces/w1/webhooks/any';
+
+let gateways: Gateways;
+/** What the runtime was asked, and what it answers. */
+const calls: { action: string; params: any; identity: any }[] = [];
+const PLAIN = { status: 200, headers: {}, body: { n: 1 }, encoding: 'json' };
+let answer: (ctx: any) => unknown = () => PLAIN;
+const answerWith = (given: object) => {
+  answer = () => ({ ...PLAIN, ...given });
+};
+
+const played = (action: string, answerOf: (ctx: any) => unknown) => ({
+  visibility: 'published',
+  identity: 'optional',
+  handler(ctx: any) {
+    calls.push({ action, params: ctx.params, identity: ctx.meta.identity });
+    return answerOf(ctx);
+  },
+});
+
+beforeAll(async () => {
+  const runtime = {
+    name: 'runtime',
+    actions: {
+      webhook: played('webhook', (ctx) => answer(ctx)),
+      test: played('test', ({ params }) => ({ body: params.body })),
+      cancel: played('cancel', () => ({ cancelled: 1 })),
+    },
+  };
+  gateways = await startGateways(
+    { services: [runtime as never] },
+    { consoleUrl: [STUDIO], uploadMaxBytes: 100_000, requestMaxBytes: 50_000 },
+  );
+}, 60_000);
+afterAll(() => gateways?.stop(), 60_000);
+afterEach(() => {
+  answer = () => PLAIN;
+  calls.length = 0;
+});
+
+describe('an answer that streams to nobody', () => {
+  /** What the action answers with once it is told to, and whether somebody has let go of it. */
+  const streams = (headers: Record<string, string> = {}) => {
+    const stream = new PassThrough();
+    let begin = () => {};
+    const begun = new Promise<void>((resolve) => {
+      begin = resolve;
+    });
+    answer = async (ctx) => {
+      await begun;
+      ctx.meta.$statusCode = 200;
+      ctx.meta.$responseHeaders = headers;
+      return stream;
+    };
+    return { stream, begin };
+  };
+
+  it('lets go of the run: its client left before the first chunk', async () => {
+    const { stream, begin } = streams();
+    calls.length = 0;
+    const control = new AbortController();
+    const left = fetch(`${gateways.url}${W1}`, { method: 'POST', signal: control.signal }).catch(() => 'left');
+    await eventually(() => expect(calls.length).toBe(1));
+
+    control.abort();
+    await left;
+    await eventually(() => expect(calls.map(({ action }) => action)).toContain('cancel'));
+    begin();
+
+    await eventually(() => expect(stream.destroyed).toBe(true));
+  });
+
+  it('lets go of the run: its client was told that it took too long', async () => {
+    const service = gateways.nodes[0]?.broker.getLocalService('gateway') as unknown as { deadlines: Deadlines };
+    const before = service.deadlines;
+    service.deadlines = openDeadlines(50, { everyMs: 10 });
+    const { stream, begin } = streams();
+    try {
+      expect((await gateways.client().post(W1, {})).status).toBe(408);
+      begin();
+
+      await eventually(() => expect(stream.destroyed).toBe(true));
+    } finally {
+      service.deadlines.close();
+      service.deadlines = before;
+    }
+  });
+
+  it('lets go of the run: HTTP has no form for one of its headers', async () => {
+    const { stream, begin } = streams({ 'x-title': '日本' });
+    begin();
+
+    expect((await gateways.client().post(W1, {})).status).toBe(500);
+    expect(stream.destroyed).toBe(true);
+    // The node of the run may still tell of its failure.
+    stream.emit('error', new Error('too late'));
+  });
+});
+
+describe('an answer that a browser shows', () => {
+  const SANDBOX = 'sandbox allow-scripts allow-forms allow-popups allow-popups-to-escape-sandbox allow-downloads allow-modals';
+  const policiesOf = async (headers: Record<string, string | string[]>, origin?: string) => {
+    answerWith({ headers, body: '<script>alert(1)</script>', encoding: 'text' });
+    return (await gateways.client().post(W1, {}, origin ? { origin } : {})).headers;
+  };
+
+  it.each([
+    'text/html',
+    'text/html; charset=utf-8',
+    'TEXT/HTML',
+    'image/svg+xml',
+    'application/xml',
+    'text/plain, text/html',
+    'x',
+    '',
+  ])('is confined, whatever it says: %j', async (type) => {
+    const said = {
+      'content-type': type,
+      'content-security-policy': "default-src * 'unsafe-inline'",
+      'cross-origin-opener-policy': 'same-origin',
+    };
+    for (const origin of [undefined, STUDIO]) {
+      const headers = await policiesOf(said, origin);
+      expect(headers.get('content-security-policy')).toBe(`default-src * 'unsafe-inline', ${SANDBOX}`);
+      expect(headers.get('cross-origin-opener-policy')).toBe('unsafe-none');
+    }
+  });
+
+  it('without a type or a policy is confined too', async () => {
+    expect((await policiesOf({})).get('content-security-policy')).toBe(SANDBOX);
+  });
+
+  it.each([
+    'text/csv',
+    'image/png',
+    'application/pdf',
+    'text/plain; charset="utf-8"',
+  ])('is left alone where no script can run: %s', async (type) => {
+    const headers = await policiesOf({ 'content-type': type });
+    expect(headers.get('content-security-policy')).toBeNull();
+    expect(headers.get('cross-origin-opener-policy')).toBe('same-origin');
+  });
+
+  it('is not believed to be its visitor: a page of an origin that is not told has no cookie that counts', async () => {
+    const person = await newUser(gateways.url, 'confined');
+    const cookie = { cookie: `access-token=${person.token}` };
+    const me = (headers: Record<string, string>) => gateways.client().get('/me', headers);
+    expect((await me(cookie)).status).toBe(200);
+    expect((await me({ ...cookie, origin: 'null' })).status).toBe(401);
+    calls.length = 0;
+    answerWith({ headers: {} });
+    // A form of the page: sent, as of nobody.
+    expect((await gateways.client().post(W1, {}, { ...cookie, origin: 'null' })).status).toBe(200);
+    expect(calls.at(-1)?.identity.userId).toBeUndefined();
+  });
+});
+
+it('an answer sets cookies of its own, and none by which the platform knows a browser', async () => {
+  const cookies = [
+    'access-token=stolen; Path=/',
+    ' Access-Token =stolen',
+    '=access-token=stolen',
+    '_sessionv2=x',
+    '_sessionv2.sig=x',
+    'sign-in-state=x',
+    'access-token',
+  ];
+  answerWith({ headers: { 'set-cookie': [...cookies, 'mine=1; Path=/', 'access-tokens=2'] } });
+  expect((await gateways.client().post(W1, {})).headers.getSetCookie()).toEqual(['mine=1; Path=/', 'access-tokens=2']);
+  answerWith({ headers: { 'set-cookie': cookies[0] } });
+  expect((await gateways.client().post(W1, {})).headers.getSetCookie()).toEqual([]);
+  answer = (ctx) => {
+    ctx.meta.$responseHeaders = { 'set-cookie': ['access-token=stolen', 'mine=1'] };
+    return Readable.from(['data: 1\n\n']);
+  };
+  expect((await gateways.client().post(W1, {})).headers.getSetCookie()).toEqual(['mine=1']);
+});
