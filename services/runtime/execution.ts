@@ -14,7 +14,7 @@ import { HttpAnswer } from './http-answer.ts';
 import type { Frame, RunAutomation } from './interpreter/index.ts';
 import { createJournal, type Journal, type JournalHead, journalKey, readJournal } from './journal.ts';
 import { RunTurn, type Turns } from './limits.ts';
-import type { LoadedWorkspace, Models } from './models.ts';
+import { isModelOf, type LoadedWorkspace, type Models } from './models.ts';
 import { createPace } from './pace.ts';
 import { programOf } from './program.ts';
 import { Redactor } from './redaction.ts';
@@ -114,7 +114,12 @@ export function createExecution(options: ExecutionOptions) {
 
   function journalOf(active: ActiveRun, loaded: LoadedWorkspace, records: unknown[]): Journal {
     const { request } = active;
-    const head: JournalHead = { startedAt: Date.now(), seed: randomBytes(16).toString('hex'), revision: loaded.revision };
+    const head: JournalHead = {
+      startedAt: Date.now(),
+      seed: randomBytes(16).toString('hex'),
+      revision: loaded.revision,
+      model: loaded.version,
+    };
     return createJournal({
       head,
       records,
@@ -143,13 +148,13 @@ export function createExecution(options: ExecutionOptions) {
     return new Promise(() => {});
   }
 
-  /** The revision the run began with: the loaded one, or the one kept when it was suspended. */
+  /** The model the run began with: the loaded one, or the one kept when it was suspended. */
   async function modelFor(request: RunRequest, records: unknown[], given?: LoadedWorkspace): Promise<LoadedWorkspace> {
     const head = records[0] as JournalHead | undefined;
     if (!head) return given ?? models.get(request.workspaceId);
     const present = given ?? (await models.find(request.workspaceId));
-    if (present?.revision === head.revision) return present;
-    const kept = await store.keptModel(request.workspaceId, head.revision);
+    if (present && isModelOf(present, head)) return present;
+    const kept = await store.keptModel(request.workspaceId, head.model ?? String(head.revision));
     return kept ? models.restore(kept) : (present ?? models.get(request.workspaceId));
   }
 
@@ -249,14 +254,14 @@ export function createExecution(options: ExecutionOptions) {
   }
 
   /** The `error` event of a failed run, from where it happened. */
-  async function reportFailure(request: RunRequest, { model, automation }: Match, error: unknown, redactor: Redactor) {
+  async function reportFailure(request: RunRequest, match: Match | null, error: unknown, redactor: Redactor) {
     if (!isFault(error)) services.log(`run ${request.id} of ${request.automation} failed unexpectedly`, error);
     const { error: name, message, details } = toPublicError(error);
     const innermost = (error as { frame?: Frame } | null)?.frame;
     const frame: Frame = innermost ?? {
-      automationSlug: automation.slug,
-      instance: model.instance,
-      ...(model.appSlug ? { appSlug: model.appSlug } : {}),
+      automationSlug: match?.automation.slug ?? request.automation,
+      instance: match?.model.instance ?? '',
+      ...(match?.model.appSlug ? { appSlug: match.model.appSlug } : {}),
       depth: request.run.depth + 1,
       identity: request.identity,
     };
@@ -300,6 +305,8 @@ export function createExecution(options: ExecutionOptions) {
         // The automation or workspace is gone, or the journal does not fit: final. Anything else is the platform's fault.
         if (!isFault(error) || (error.retryable && error.type !== 'RunLostError')) throw error;
         end = { state: 'failed', error };
+        // Nobody looks at the records of runs unasked: it is told as any other failure. Of a workspace that is gone there is nobody to tell.
+        if (active.loaded) await reportFailure(request, automationAt(active.loaded.root, request.automation), error, new Redactor());
       }
       await conclude(active, end, http);
       return end;
@@ -361,9 +368,9 @@ export function createExecution(options: ExecutionOptions) {
     try {
       await journal.flush();
       if (!active.held) return;
-      const key = `${request.workspaceId}/${loaded.revision}`;
+      const key = `${request.workspaceId}/${loaded.version}`;
       if (!keptModels.has(key)) {
-        await store.keepModel(request.workspaceId, loaded.revision, loaded.parts);
+        await store.keepModel(request.workspaceId, loaded.version, loaded.parts);
         keptModels.add(key);
       }
       const deadline = Math.min(...waits.map((wait) => wait.deadline));

@@ -8,14 +8,14 @@
 import { fault, isFault, toPublicError } from '../../mixins/shared/errors.ts';
 import { isPlainObject } from '../../mixins/shared/json.ts';
 import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
+import type { ModelName } from './models.ts';
 
 /** First record of a journal: what the run was started with. */
-export interface JournalHead {
+export interface JournalHead extends ModelName {
   startedAt: number;
   /** 32 hexadecimal characters. */
   seed: string;
-  revision: number;
-  /** What it executes (program.ts): says whether another revision may believe what is recorded here. */
+  /** What it executes (program.ts): says whether another model may believe what is recorded here. */
   program?: string;
 }
 
@@ -141,17 +141,15 @@ export function recordedFault(entry: JournalEntry): Error {
 
 /**
  * What a run that was begun again believes of its journal. Part of its record: who begins it again writes the record only, so of several who
- * try at once one wins and the others have changed nothing, and a node that dies in between leaves no journal half written.
+ * try at once one wins and the others have changed nothing, and a node that dies in between leaves no journal half written. Its model is the one it goes on with.
  */
-export interface KeptJournal {
+export interface KeptJournal extends ModelName {
   /** Records before it are of another program: none is believed. */
   from: number;
   /** Records before it were there when the run was begun again. Of those, what failed is tried again. */
   upTo: number;
   /** Contexts are read and written again, so that the run sees what was repaired; a repeated write is known by its key for an hour. */
   readsAgain: boolean;
-  /** The one it goes on with. */
-  revision: number;
 }
 
 const READ_AGAIN = new Set(['context.read', 'context.write', 'identity.switch', 'sleep']);
@@ -161,7 +159,7 @@ export async function readJournal(cache: CacheDriver, workspaceId: string, runId
   const records = await cache.list<JournalHead | JournalEntry>(journalKey(workspaceId, runId), kept?.from ?? 0);
   if (!kept || kept.upTo === kept.from) return records;
   return records.flatMap((record, i): unknown[] => {
-    if (!('y' in record)) return i === 0 ? [{ ...record, revision: kept.revision }] : [record];
+    if (!('y' in record)) return i === 0 ? [{ ...record, revision: kept.revision, model: kept.model }] : [record];
     const isTriedAgain = i < kept.upTo - kept.from && (record.e !== undefined || (kept.readsAgain && READ_AGAIN.has(record.y)));
     return isTriedAgain ? [] : [record];
   });

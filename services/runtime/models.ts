@@ -4,6 +4,7 @@
  * A model is made of one answer of `workspaces.model` and one of `apps.model` per installed app, and never changes: a new revision is a new
  * model, and runs finish on the one they started with. A failed read never replaces a good model.
  */
+import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { SECOND } from '../../mixins/shared/clock.ts';
 import type { Config } from '../../mixins/shared/config.ts';
@@ -22,6 +23,13 @@ export interface LoadedModel extends RunModel {
   child(slug: string): LoadedModel | undefined;
 }
 
+/** What a journal tells of the model its run began with. */
+export interface ModelName {
+  revision: number;
+  /** See LoadedWorkspace.version. */
+  model?: string;
+}
+
 /** The answers a model was made of: enough to make it again on another node. */
 export interface ModelParts {
   workspace: ModelAnswer;
@@ -34,6 +42,8 @@ export interface LoadedWorkspace {
   slug: string;
   name: string;
   revision: number;
+  /** Names all it was made of: the revision, and those of its apps, which are published on their own. */
+  version: string;
   root: LoadedModel;
   parts: ModelParts;
   /** Reserved secrets `prismeai_…`, without the prefix: rate limits and the like. */
@@ -191,7 +201,7 @@ export function createModels({ sources, compile, keys, config, onProblems, onLoa
     });
     const texts = [...Object.values(secrets).flatMap(textsOfSecret), ...root.secretTexts];
     root.secretTexts = [...new Set(texts)];
-    return { ...loaded, root };
+    return { ...loaded, version: versionOf(parts), root };
   }
 
   async function reload(id: string): Promise<LoadedWorkspace> {
@@ -353,6 +363,18 @@ export const childrenOf = (model: RunModel): string[] => [...(model as LoadedMod
 function sourceOf({ secrets: _, ...answer }: ModelAnswer): WorkspaceSource {
   return { ...answer, imports: answer.imports ?? {}, automations: answer.automations ?? {} };
 }
+
+/** As short as a revision where there are no apps. */
+function versionOf({ workspace, apps }: ModelParts): string {
+  const keys = Object.keys(apps).sort();
+  if (keys.length === 0) return String(workspace.revision);
+  const digest = createHash('sha256').update(JSON.stringify(keys.map((key) => [key, apps[key]?.revision])));
+  return `${workspace.revision}-${digest.digest('hex').slice(0, 16)}`;
+}
+
+/** Whether a run that began with what `head` tells goes on with this model. Journals of former days know the revision only. */
+export const isModelOf = ({ revision, version }: Pick<LoadedWorkspace, 'revision' | 'version'>, head: ModelName): boolean =>
+  head.model === undefined ? head.revision === revision : head.model === version;
 
 const sizeOf = (parts: ModelParts): number => JSON.stringify(parts.workspace).length + 1;
 

@@ -18,7 +18,7 @@ import { createExplanations } from './explanations.ts';
 import type { CompiledWorkspace, RunAutomation, RunIdentity, WorkspaceSource } from './interpreter/index.ts';
 import { type JournalEntry, type JournalHead, journalKey } from './journal.ts';
 import { createThrottle, createTurns } from './limits.ts';
-import { createModels, type LoadedWorkspace, type Models } from './models.ts';
+import { createModels, isModelOf, type LoadedWorkspace, type Models } from './models.ts';
 import { removeBindingsOf } from './modules/access-bindings.ts';
 import { createModules } from './modules/index.ts';
 import { createNativeEvents } from './native-events.ts';
@@ -289,7 +289,7 @@ const KEYS_KNOWN_MS = 50 * MINUTE;
 async function keptForRetry(
   cache: CacheDriver,
   { workspaceId, id, automation, state, updatedAt, kept }: RunRecord,
-  { root, revision }: LoadedWorkspace,
+  loaded: LoadedWorkspace,
 ): Promise<{ isChanged: boolean; kept: RunRecord['kept'] }> {
   const from = kept?.from ?? 0;
   const key = journalKey(workspaceId, id);
@@ -297,9 +297,12 @@ async function keptForRetry(
   const upTo = from + records.length;
   const head = records[0] as JournalHead | undefined;
   const isChanged =
-    head !== undefined && (head.program === undefined ? head.revision !== revision : head.program !== programOf(root, automation));
+    head !== undefined && (head.program === undefined ? !isModelOf(loaded, head) : head.program !== programOf(loaded.root, automation));
   // It ends with the record of an ended run: an open one may wait for a month.
   if (head) await cache.expire(key, OPEN_MS);
   const readsAgain = state === 'failed' && Date.now() - Date.parse(updatedAt) < KEYS_KNOWN_MS;
-  return { isChanged, kept: { from: isChanged ? upTo : from, upTo, readsAgain, revision, at: Date.now() } };
+  return {
+    isChanged,
+    kept: { from: isChanged ? upTo : from, upTo, readsAgain, revision: loaded.revision, model: loaded.version, at: Date.now() },
+  };
 }

@@ -84,7 +84,7 @@ const recordKey = (ws: string, id: string) => `run:{${ws}}:record:${id}`;
 const openKey = (ws: string) => `run:{${ws}}:open`;
 const endKey = (ws: string, kind: EndKind, day: number) => `run:{${ws}}:${kind}:${day}`;
 const correlationKey = (ws: string, correlationId: string) => `run:{${ws}}:correlation:${keyPart(correlationId)}`;
-const snapshotKey = (ws: string, revision: number) => `run:{${ws}}:model:${revision}`;
+const snapshotKey = (ws: string, version: string) => `run:{${ws}}:model:${version}`;
 
 /** Member of sets that name runs of all workspaces. */
 export const runRef = (ws: string, id: string): string => `${ws}/${id}`;
@@ -242,16 +242,16 @@ export function createRunStore(cache: CacheDriver, now: () => number = Date.now)
 
     due: (ref: string, at: number): Promise<void> => cache.addScored(DUE_KEY, ref, at),
 
-    /** Keeps the model a suspended run must end on; written once per revision. */
-    async keepModel(ws: string, revision: number, parts: ModelParts): Promise<void> {
+    /** Keeps the model a suspended run must end on; written once per version. */
+    async keepModel(ws: string, version: string, parts: ModelParts): Promise<void> {
       try {
-        await cache.set(snapshotKey(ws, revision), parts, { ifVersion: 0, ttlMs: OPEN_MS });
+        await cache.set(snapshotKey(ws, version), parts, { ifVersion: 0, ttlMs: OPEN_MS });
       } catch (error) {
         if (!isFault(error, 'VersionConflict')) throw error;
       }
     },
-    keptModel: async (ws: string, revision: number): Promise<ModelParts | null> =>
-      (await cache.get<ModelParts>(snapshotKey(ws, revision)))?.value ?? null,
+    keptModel: async (ws: string, version: string): Promise<ModelParts | null> =>
+      (await cache.get<ModelParts>(snapshotKey(ws, version)))?.value ?? null,
   };
   return store;
 }

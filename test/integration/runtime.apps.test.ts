@@ -1,6 +1,8 @@
 /** Installed apps, identities, secrets of arguments, and runs seen by their owner; the real language, stores and rights. */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { JsonObject } from '../../mixins/shared/json.ts';
+import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
+import type { Runtime } from '../../services/runtime/open.ts';
 import { eventually } from '../support/eventually.ts';
 import { type RuntimeServices, startRuntime } from '../support/runtime-services.ts';
 
@@ -118,6 +120,67 @@ describe('an installed app', () => {
     await runtime.call('apps.publish', { body: { workspaceId: source, slug: appSlug, name: 'two' } });
 
     await eventually(async () => expect(await body(runtime.webhook(id, 'inst.v'))).toBe(2), { timeoutMs: 3_000 });
+  });
+});
+
+describe('a run that waits inside an app', () => {
+  const goOn = { wait: { oneOf: [{ event: 'on' }], timeout: 60 } };
+  const isWaiting = (id: string) =>
+    eventually(
+      async () => expect((await runtime.call('runtime.runs.list', { workspaceId: id, query: { state: 'waiting' } })).runs).toHaveLength(1),
+      { timeoutMs: 10_000 },
+    );
+  const republish = async (source: string, appSlug: string, work: JsonObject) => {
+    await runtime.call('automations.update', { workspaceId: source, slug: 'work', body: { name: 'work', ...work } });
+    await runtime.call('apps.publish', { body: { workspaceId: source, slug: appSlug, name: 'two' } });
+  };
+
+  it('ends as it began when the app is published anew meanwhile', async () => {
+    const { id, source, appSlug } = await installed(
+      { work: { do: [{ emit: { event: 'begun' } }, goOn, { emit: { event: 'ended', payload: { version: 1 } } }], output: 1 } },
+      {
+        go: { when: { events: ['go'] }, do: [{ 'inst.work': { output: 'r' } }, { emit: { event: 'finished', payload: { r: '{{r}}' } } }] },
+      },
+    );
+    await runtime.emit(id, 'go');
+    await isWaiting(id);
+
+    await republish(source, appSlug, {
+      do: [{ emit: { event: 'other' } }, { emit: { event: 'ended', payload: { version: 2 } } }],
+      output: 2,
+    });
+    const present = runtime.broker.getLocalService('runtime') as unknown as { runtime: Runtime };
+    await eventually(async () => expect(JSON.stringify((await present.runtime.models.get(id)).parts.apps)).toContain('"version":2'));
+    await runtime.emit(id, 'inst.on');
+
+    await eventually(() => expect(runtime.of(id, 'finished').map(({ payload }) => payload)).toEqual([{ r: 1 }]));
+    expect(runtime.of(id, 'inst.ended').map(({ payload }) => payload)).toEqual([{ version: 1 }]);
+    expect(runtime.of(id, 'inst.other')).toEqual([]);
+    await runtime.emit(id, 'go');
+    await eventually(() => expect(runtime.of(id, 'finished').map(({ payload }) => payload)).toEqual([{ r: 1 }, { r: 2 }]));
+  });
+
+  it('tells its workspace when it cannot be continued', async () => {
+    const id = await runtime.workspace({ work: { when: { events: ['go'] }, do: [{ emit: { event: 'begun' } }, goOn] } });
+    await runtime.emit(id, 'go');
+    await isWaiting(id);
+    const { runtime: parts } = runtime.broker.getLocalService('runtime') as unknown as { runtime: Runtime };
+    const [run] = (await runtime.call('runtime.runs.list', { workspaceId: id })).runs;
+    const { version } = await parts.models.get(id);
+    const { cache } = runtime.broker.getLocalService('runtime') as unknown as { cache: CacheDriver };
+    await cache.delete(`run:{${id}}:model:${version}`);
+    const work = {
+      name: 'work',
+      do: [{ set: { name: 'global.first', value: 1 } }, { set: { name: 'global.second', value: 2 } }],
+      when: { events: ['go'] },
+    };
+    await runtime.call('automations.update', { workspaceId: id, slug: 'work', body: work });
+
+    await runtime.emit(id, 'on');
+
+    await eventually(() => expect(runtime.of(id, 'error')).toHaveLength(1));
+    expect(runtime.of(id, 'error')[0]).toMatchObject({ payload: { error: 'RunLostError' }, source: { automationSlug: 'work' } });
+    expect(await runtime.call('runtime.runs.get', { workspaceId: id, runId: run.id })).toMatchObject({ state: 'failed' });
   });
 });
 

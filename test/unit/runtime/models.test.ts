@@ -4,7 +4,7 @@ import { fault } from '../../../mixins/shared/errors.ts';
 import type { PrismeEvent } from '../../../mixins/shared/event.ts';
 import { keyRing } from '../../../mixins/shared/keyring.ts';
 import type { CompiledWorkspace, WorkspaceSource } from '../../../services/runtime/interpreter/index.ts';
-import { createModels, type ModelSources } from '../../../services/runtime/models.ts';
+import { createModels, isModelOf, type ModelSources } from '../../../services/runtime/models.ts';
 import type { ModelAnswer } from '../../../services/workspaces/contract.ts';
 import { eventually } from '../../support/eventually.ts';
 
@@ -206,6 +206,28 @@ describe('models', () => {
     await models.sync();
 
     expect((await models.get('w')).revision).toBe(5);
+  });
+
+  it('have a name of their own for each publication of their apps, and without apps the name of their revision', async () => {
+    let revision = 1;
+    const { models } = open({
+      workspace: async (id) => answer({ id, imports: id === 'w' ? { crm: { appSlug: 'App' } } : {} }),
+      app: async () => answer({ id: 'a', slug: 'App', revision }),
+    });
+    const before = await models.get('w');
+    revision = 2;
+    models.follow(event('apps.published', { app: { slug: 'App' } }));
+    await eventually(async () => expect(await models.get('w')).not.toBe(before));
+    const after = await models.get('w');
+
+    expect(after.revision).toBe(before.revision);
+    expect(after.version).not.toBe(before.version);
+    expect((await models.restore(before.parts)).version).toBe(before.version);
+    expect((await models.get('plain')).version).toBe('1');
+    expect(isModelOf(after, { revision: 1, model: before.version })).toBe(false);
+    expect(isModelOf(after, { revision: 1, model: after.version })).toBe(true);
+    // Journals of former days know the revision only.
+    expect(isModelOf(after, { revision: 1 })).toBe(true);
   });
 
   it('can be made again from their parts', async () => {
