@@ -84,7 +84,7 @@ function compiled(name: string, text: string): Counter | null {
         const first = term.operator === '+' ? term.value : -term.value;
         return { value: first, by: [first] };
       }
-      const isCounted = !readsItself && (typeof before === 'number' || before === null) && Number.isFinite(value);
+      const isCounted = !readsItself && (typeof before === 'number' || before === null) && !Number.isNaN(given) && Number.isFinite(value);
       const by = isCounted ? terms.map(amountOf) : [];
       return { value, by: isCounted && by.every(Number.isFinite) ? by : null };
     },
