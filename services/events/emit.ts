@@ -79,6 +79,8 @@ export function candidatesOf(body: unknown, workspaceId: string, identity: Ident
   if (identity.sessionId) origin.sessionId = identity.sessionId;
   if (identity.ip) origin.ip = identity.ip;
   if (socketId) origin.socketId = socketId;
+  // What a run tells through the API counts as what it emits: automations that answer each other this way come to an end too.
+  if (identity.depth) origin.automationDepth = identity.depth;
   // Automations that it starts must not take what another workspace tells in the name of its visitor for his own doing.
   if (isAway(identity, workspaceId)) origin.isPosed = true;
   return events.map((item, index) => candidate(item, index, origin));

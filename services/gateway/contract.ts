@@ -15,6 +15,8 @@ export interface Credentials {
   /** Header x-prismeai-token (legacy). */
   legacyToken?: string;
   apiKey?: string;
+  /** Header x-prismeai-run: the token of a run that calls under another credential. Says how deep it is, and nothing of who calls. */
+  run?: string;
   ip?: string;
   correlationId?: string;
 }

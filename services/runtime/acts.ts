@@ -77,6 +77,9 @@ export interface ActOptions {
   onWoken?: () => Promise<void> | undefined;
 }
 
+/** How deep a run calls, where the credential of the request does not say it. Signed: nobody outside makes a run end early. */
+const RUN_HEADER = 'x-prismeai-run';
+
 const WITH_ORGANISATION = new Set<ContextName>(['session', 'user', 'run']);
 
 /** The variables are kept all the same: their owner is to know before they are too large to be. */
@@ -263,6 +266,10 @@ export class Acts {
         if (!headers.authorization && !headers['x-prismeai-token']) {
           const kind = fetched.auth?.prismeai?.forwardWorkspaceAuth ? 'workspace' : 'delegated';
           more.authorization = `Bearer ${(await platform.mintToken(kind, frame, request)).jwt}`;
+        } else {
+          // Whatever credential the author sends, also one that is nobody's: it is a run that calls, so that one which calls itself comes to an end. The token
+          // is nobody's.
+          more[RUN_HEADER] = (await platform.mintToken('delegated', frame, { ...request, identity: {} })).jwt;
         }
         return more;
       },

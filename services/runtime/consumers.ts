@@ -159,13 +159,13 @@ export async function startConsumers(options: ConsumersOptions): Promise<Subscri
       if (event.type === 'workspaces.deleted') return schedules.remove(workspaceId);
       // This node may hear of the change here first.
       models.follow(event);
-      await planOne(workspaceId);
+      await planOne(workspaceId, event.source.automationDepth);
     }
   }
 
-  async function planOne(workspaceId: string): Promise<void> {
+  async function planOne(workspaceId: string, automationDepth: number | undefined): Promise<void> {
     try {
-      await schedules.reconcile(await models.get(workspaceId));
+      await schedules.reconcile(await models.get(workspaceId), automationDepth);
     } catch (error) {
       if (isFault(error, 'ObjectNotFoundError') || isFault(error, 'SuspendedWorkspaceError')) return schedules.remove(workspaceId);
       throw error;

@@ -89,6 +89,8 @@ export function createNativeEvents(bus: EventBus, config: Config): NativeEvents 
       if (sessionId) source.sessionId = sessionId;
       if (run.socketId) source.socketId = String(run.socketId);
       if (run.ip) source.ip = String(run.ip);
+      // Of the run that called: who is told of calls, and calls, is limited as if he had called directly.
+      if (run.depth) source.automationDepth = run.depth;
       if (isNamed(request.identity)) source.isPosed = true;
       return bus.send('runtime.interactions.triggered', payload, {
         id: idOf(request, 'triggered'),

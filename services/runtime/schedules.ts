@@ -177,8 +177,8 @@ export function createSchedules({ cache, documents, bus, defaultTimezone, minInt
   }
 
   return {
-    /** Makes what is planned equal to what the model says. Answers what changed. */
-    async reconcile(workspace: LoadedWorkspace): Promise<{ added: number; removed: number; kept: number }> {
+    /** Makes what is planned equal to what the model says. Answers what changed. @param automationDepth of the automation that changed the model, if it was one */
+    async reconcile(workspace: LoadedWorkspace, automationDepth?: number): Promise<{ added: number; removed: number; kept: number }> {
       const wanted = desired(workspace);
       const row = await documents.get<ScheduleRow>(SCHEDULES_COLLECTION, workspace.id);
       if (row && row.revision > workspace.revision) return { added: 0, removed: 0, kept: row.schedules.length };
@@ -196,7 +196,10 @@ export function createSchedules({ cache, documents, bus, defaultTimezone, minInt
         await bus.send(
           'runtime.schedules.created',
           { slug: automation, schedules: own.map(({ cron }) => cron), details: { launched: own.filter(({ problem }) => !problem).length } },
-          { source: { workspaceId: workspace.id, correlationId: newCorrelationId() }, topic: 'runtime.schedules.created' },
+          {
+            source: { workspaceId: workspace.id, correlationId: newCorrelationId(), ...(automationDepth ? { automationDepth } : {}) },
+            topic: 'runtime.schedules.created',
+          },
         );
       }
       return { added: added.length, removed: removed.length, kept: wanted.length - added.length };

@@ -84,7 +84,7 @@ export function editing(): Partial<ServiceSchema<any, any>> {
     hooks: { error: { '*': tellError as never } },
     methods: {
       author(this: Self, ctx: Context<any, any>): Author {
-        const { userId, sessionId, correlationId, ip, sourceWorkspaceId, isAway } = this.identityOf(ctx);
+        const { userId, sessionId, correlationId, ip, sourceWorkspaceId, isAway, depth } = this.identityOf(ctx);
         return {
           ...(userId ? { userId } : {}),
           source: {
@@ -94,6 +94,8 @@ export function editing(): Partial<ServiceSchema<any, any>> {
             ...(ip ? { ip } : {}),
             ...(sourceWorkspaceId ? { sourceWorkspaceId } : {}),
             ...(isAway ? { isPosed: isAway } : {}),
+            // An automation that changes what it listens to must come to an end.
+            ...(depth ? { automationDepth: depth } : {}),
           },
         };
       },

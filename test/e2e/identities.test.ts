@@ -215,3 +215,136 @@ describe('46: a workspace that calls another one in the name of its visitor', ()
     expect((await expectOk(hook(mallory, own, 'keyed'))).n).toBeGreaterThan(0);
   });
 });
+
+describe('automations that cause themselves come to an end', () => {
+  const OWN = '{{global.workspaceId}}';
+  /** Counts, and goes on far beyond the limit. */
+  const counted = (...then: object[]) => [
+    { set: { name: 'global.n', value: '{% {{global.n}} + 1 %}' } },
+    { conditions: { '{{global.n}} < 60': then } },
+  ];
+  const LIMIT = 20;
+  const asItself = (path: string, body: object) => [
+    { auth: { workspace: true, output: 'pass' } },
+    call(`${OWN}${path}`, 'r', { method: 'PATCH', headers: { authorization: 'Bearer {{pass.jwt}}' }, body }),
+  ];
+  const async = { prefer: 'respond-async' };
+  const n = '{{global.n}}';
+
+  /** How often it ran, once it rests. Looked up in the history: another call would be one more thing to tell of. */
+  async function ran(id: string, slug = 'a'): Promise<number> {
+    let last = -1;
+    for (let calm = 0; calm < 4; ) {
+      await new Promise((done) => setTimeout(done, 300));
+      const { events: found } = (await expectOk(victim.get(`/workspaces/${id}/events?type=runtime.automations.executed&limit=500`))).result;
+      const now = found.filter(({ payload }: any) => payload.slug === slug).length;
+      calm = now === last && now > 0 ? calm + 1 : 0;
+      last = now;
+    }
+    return last;
+  }
+
+  it.each<[string, Record<string, object>, string]>([
+    [
+      'told through the API',
+      { a: { when: { endpoint: true, events: ['tick'] }, do: counted(call(`${OWN}/events`, 'r', events('tick'))) } },
+      'a',
+    ],
+    [
+      'told of calls',
+      {
+        hello: { output: 1 },
+        a: { when: { events: ['runtime.interactions.triggered'] }, do: counted(call(`${OWN}/webhooks/hello`, 'r', post({}))) },
+      },
+      'hello',
+    ],
+    [
+      'which change the configuration',
+      { a: { when: { endpoint: true, events: ['workspaces.configured'] }, do: counted(...asItself('/config', { value: { n } })) } },
+      'a',
+    ],
+    [
+      'which change an automation',
+      {
+        hello: { output: 1 },
+        a: {
+          when: { endpoint: true, events: ['workspaces.automations.updated'] },
+          do: counted(...asItself('/automations/hello', { description: `n${n}` })),
+        },
+      },
+      'a',
+    ],
+    [
+      'which change schedules',
+      {
+        hello: { output: 1 },
+        a: {
+          when: { endpoint: true, events: ['runtime.schedules.created'] },
+          do: counted(...asItself('/automations/hello', { when: { schedules: [`${n} 3 * * *`] } })),
+        },
+      },
+      'a',
+    ],
+    [
+      'which call themselves as nobody',
+      { a: { do: counted(call(`${OWN}/webhooks/a`, 'r', post({}, { ...async, authorization: 'none' }))) } },
+      'a',
+    ],
+    [
+      'which call themselves with an old token of their workspace',
+      {
+        a: {
+          do: counted(
+            {
+              conditions: {
+                '!{{global.pass}}': [
+                  { auth: { workspace: true, output: 'pass' } },
+                  { set: { name: 'global.pass', value: '{{pass.jwt}}' } },
+                ],
+              },
+            },
+            call(`${OWN}/webhooks/a`, 'r', post({}, { ...async, authorization: 'Bearer {{global.pass}}' })),
+          ),
+        },
+      },
+      'a',
+    ],
+  ])(
+    '%s',
+    async (_name, automations, first) => {
+      const id = await workspaceOf(victim, {});
+      for (const [slug, automation] of Object.entries(automations)) await automate(victim, id, slug, automation);
+      await expectOk(hook(victim, id, first));
+      const times = await ran(id);
+      expect(times).toBeGreaterThanOrEqual(LIMIT / 2);
+      expect(times).toBeLessThanOrEqual(LIMIT + 2);
+      await eventually(async () => {
+        const errors = (await expectOk(victim.get(`/workspaces/${id}/events?limit=200`))).result.events.filter(
+          ({ type }: any) => type === 'error',
+        );
+        expect(errors.map(({ payload }: any) => payload.error)).toContain('TooManyCallError');
+      });
+    },
+    30_000,
+  );
+
+  it('of an app that configures itself when it is configured', async () => {
+    const app = await workspaceOf(victim, {});
+    await automate(victim, app, 'configures', {
+      when: { events: ['workspaces.apps.configured', 'workspaces.apps.installed'] },
+      do: counted({ set: { name: 'config.n', value: n } }),
+    });
+    await expectOk(victim.post('/apps', { workspaceId: app, slug: 'configures-itself', description: 'x' }));
+    const id = await workspaceOf(victim, {});
+    await expectOk(victim.post(`/workspaces/${id}/apps`, { appSlug: 'configures-itself', slug: 'I' }));
+    const times = await ran(id, 'configures');
+    expect(times).toBeGreaterThanOrEqual(LIMIT);
+    expect(times).toBeLessThanOrEqual(LIMIT + 2);
+  }, 30_000);
+
+  it('and nobody outside makes a run end early', async () => {
+    const id = await workspaceOf(victim, { deep: { output: { depth: '{{run.depth}}' } } });
+    for (const header of ['20', 'e30.e30.', victim.token as string])
+      expect(await expectOk(hook(victim, id, 'deep', {}, { 'x-prismeai-run': header }))).toEqual({ depth: 1 });
+  });
+});

@@ -31,6 +31,8 @@ export function credentialsOf(request: IncomingMessage, ip: string | undefined, 
   if (legacyToken) credentials.legacyToken = legacyToken;
   if (apiKey) credentials.apiKey = apiKey;
   if (ip) credentials.ip = ip;
+  const run = one(request.headers['x-prismeai-run']);
+  if (run) credentials.run = run;
   return credentials;
 }
 
@@ -67,10 +69,20 @@ export async function authenticate(self: Self, guard: Guard, method: string, cre
   return known?.needsMfa && !isOpenTo(known) ? null : known;
 }
 
+/** How deep the run is that sent the request under another credential; 0 for what no run has sent. */
+function depthOf(self: Self, run: string): number {
+  try {
+    const { kind, depth } = self.core.tokens.verify(run);
+    return (kind === 'delegated' && depth) || 0;
+  } catch {
+    return 0;
+  }
+}
+
 type Writable<T> = { -readonly [Name in keyof T]: T[Name] };
 
 /** What was found out, signed for the services behind. */
-export function identityOf(self: Self, known: Known | null, { apiKey, ip }: Credentials, correlationId: string): Identity {
+export function identityOf(self: Self, known: Known | null, { apiKey, ip, run }: Credentials, correlationId: string): Identity {
   const key = apiKey && !isOrganisationKey(apiKey) ? apiKey : undefined;
   const claims: Writable<Parameters<NodeIdentityKeys['sign']>[0]> = known
     ? { correlationId, ...known.claims }
@@ -78,5 +90,6 @@ export function identityOf(self: Self, known: Known | null, { apiKey, ip }: Cred
   if (key && !known) claims.via = 'apiKey';
   if (key) claims.apiKeyHash = sha256(key);
   if (ip) claims.ip = ip;
+  if (run) claims.depth = Math.max(claims.depth ?? 0, depthOf(self, run));
   return identityKeysOf(self.broker).sign(claims);
 }

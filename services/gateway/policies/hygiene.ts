@@ -22,6 +22,7 @@ const SINGLE = new Set([
   'x-correlation-id',
   'x-prismeai-api-key',
   'x-prismeai-csrf-token',
+  'x-prismeai-run',
   'x-prismeai-token',
 ]);
 /** Lists by nature. Other names of the events routes are fields of events, of which several values may be asked for. */

@@ -44,7 +44,15 @@ const RETRY_CODES = new Set(['ECONNRESET', 'UND_ERR_SOCKET', 'EPIPE', 'EHOSTUNRE
 const RETRY_STATUS = new Set([429, 502, 503]);
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE']);
 const MAX_REDIRECTS = 10;
-const CREDENTIALS = ['authorization', 'cookie', 'proxy-authorization', 'x-api-key', 'x-prismeai-token', 'x-prismeai-api-key'];
+const CREDENTIALS = [
+  'authorization',
+  'cookie',
+  'proxy-authorization',
+  'x-api-key',
+  'x-prismeai-token',
+  'x-prismeai-api-key',
+  'x-prismeai-run',
+];
 
 interface Answer {
   status: number;
