@@ -163,7 +163,8 @@ export function createPlatform({ broker, auth, bus, cache, sessions, models, mod
 
     async rateLimit(effect, request) {
       const windowMs = Math.max(1, effect.windowS) * SECOND;
-      const key = `limit:{${request.workspaceId}}:${keyPart(effect.name)}:${keyPart(effect.consumer ?? '')}`;
+      // Names and consumers hold any character: joined as text, two pairs could be one.
+      const key = `limit:{${request.workspaceId}}:${keyPart(JSON.stringify([effect.name, effect.consumer ?? '']))}`;
       const { count, expiresInMs } = await cache.increment(key, effect.consume, windowMs);
       const ok = count <= effect.limit;
       return {

@@ -508,6 +508,23 @@ describe('rights', () => {
   });
 });
 
+describe('rate limits', () => {
+  it('count each name and consumer apart, whatever characters they hold', async () => {
+    const id = await runtime.workspace({
+      ask: {
+        when: { endpoint: true },
+        do: [{ rateLimit: { name: '{{body.name}}', consumer: '{{body.consumer}}', window: 60, limit: 1, output: 'rate' } }],
+        output: '{{rate.ok}}',
+      },
+    });
+    const ask = (name: string, consumer?: string) => body(runtime.webhook(id, 'ask', { name, consumer }));
+    const pairs: [string, string?][] = [['a:b', 'c'], ['a', 'b:c'], ['a', 'b","c'], ['a","b', 'c'], ['a:b:c'], ['a'], ['a', '{b}']];
+
+    for (const pair of pairs) expect([pair, await ask(...pair)]).toEqual([pair, true]);
+    for (const pair of pairs) expect([pair, await ask(...pair)]).toEqual([pair, false]);
+  });
+});
+
 describe('edits', () => {
   it('are followed at once, and a broken automation is refused on save', async () => {
     const id = await runtime.workspace({ v: { when: { endpoint: true }, output: 1 } });
