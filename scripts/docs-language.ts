@@ -1,12 +1,15 @@
 /** docs-language — docs/language.md and the JSON Schema of the automation file, from the definitions that the interpreter runs. */
 import { DEFAULT_LIMITS, type FunctionDefinition, functions, OPERATORS } from '../services/runtime/expressions/index.ts';
 import {
+  APP_FIELDS,
   type ArgumentSchema,
   automationSchema,
   CODES,
   DEFAULT_RUN_LIMITS,
   type InstructionDefinition,
   instructions,
+  KNOWN_FIELDS,
+  RUN_FIELDS,
   type RunLimits,
 } from '../services/runtime/interpreter/index.ts';
 import { MODULES } from '../services/runtime/modules/index.ts';
@@ -16,6 +19,7 @@ const cell = (value: unknown) =>
   String(value ?? '')
     .replaceAll('|', '\\|')
     .replaceAll('\n', ' ');
+const words = (names: readonly string[]) => `\`${names.join(' ')}\``;
 const code = (value: unknown) => `\`${cell(value)}\``;
 const table = (head: string[], rows: string[][]) =>
   [`| ${head.join(' | ')} |`, `|${head.map(() => '---').join('|')}|`, ...rows.map((row) => `| ${row.join(' | ')} |`)].join('\n');
@@ -83,7 +87,9 @@ ${table(
   ],
 )}
 
-Known in \`run\`: \`correlationId depth date automationSlug trigger socketId ip sourceWorkspaceId authenticatedWorkspaceId\`, in an app also \`appSlug appInstanceSlug appInstanceFullSlug parentAppSlug parentAppSlugs\`.`;
+Known in \`run\`: ${words(RUN_FIELDS)}, in an app also ${words(APP_FIELDS)};
+in \`user\`: ${words(KNOWN_FIELDS.user)}; in \`session\`: ${words(KNOWN_FIELDS.session)}. These are what the platform knows, and absent where it knows nothing: they are never read
+from what is stored, and setting them changes nothing (\`user.id\` and \`session.id\` apart, which switch the identity).`;
 
 const COUNTING = `## Counting
 

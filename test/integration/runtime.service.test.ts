@@ -313,6 +313,36 @@ describe('what runs keep and call', () => {
     expect(await body(runtime.webhook(id, 'put', { key: 'a', value: 2 }))).toBe(2);
   });
 
+  it('nobody becomes by what he stores who he is not, in this run or a later one', async () => {
+    const output = {
+      role: '{{user.role}}',
+      platformRole: '{{user.platformRole}}',
+      email: '{{user.email}}',
+      org: '{{session.org}}',
+      caller: '{{run.authenticatedWorkspaceId}}',
+      source: '{{run.sourceWorkspaceId}}',
+      plan: '{{user.plan}}',
+    };
+    const id = await runtime.workspace({
+      forge: {
+        when: { endpoint: true },
+        do: [
+          { set: { name: 'user', type: 'merge', value: '{{body}}' } },
+          { set: { name: 'session.org', value: { slug: 'acme', role: { slug: 'owner' } } } },
+          { set: { name: 'run.authenticatedWorkspaceId', value: 'victim' } },
+          { set: { name: 'run.sourceWorkspaceId', value: 'victim' } },
+        ],
+        output,
+      },
+      who: { when: { endpoint: true }, output },
+    });
+    const forged = { role: 'owner', platformRole: 'superadmin', email: 'boss@example.org', plan: 'pro' };
+
+    expect(await body(runtime.webhook(id, 'forge', forged, {}, { userId: 'mallory' }))).toEqual({ plan: 'pro' });
+    expect(await body(runtime.webhook(id, 'who', {}, {}, { userId: 'mallory' }))).toEqual({ plan: 'pro' });
+    expect(await body(runtime.webhook(id, 'who', {}, {}, { userId: 'owner' }))).toMatchObject({ role: 'owner' });
+  });
+
   it('a variable whose lifespan is over can be set again, for good', async () => {
     const set = (more = {}) => ({ when: { endpoint: true }, do: [{ set: { name: 'global.x', value: '{{body.v}}', ...more } }] });
     const id = await runtime.workspace({

@@ -4,7 +4,7 @@ import { isPlainObject, type JsonObject, readPath } from '../../../mixins/shared
 import { type Counter, type PathTemplate, readProperty } from '../expressions/index.ts';
 import { CONTEXT_NAMES, type ContextName, type ContextOperation, type Effect, isLiveStream } from './effects.ts';
 import { BIT, type Frame, maskOf } from './frame.ts';
-import { assertOwn, withoutReserved } from './reserved.ts';
+import { assertOwn, isKnown, withoutReserved } from './reserved.ts';
 import type { MaybeAsync } from './signals.ts';
 import { assertPlace, cannotHold, copyFor, type LocalOperation, meterOf, writeLocal } from './writes.ts';
 
@@ -87,9 +87,10 @@ async function writeContext(
     // Nothing leaves an object as it is; sent to the store, it would make null of a context that is not there yet.
     if (type === 'merge' && (value === undefined || value === null)) return;
     if (type === 'push' || !isPlainObject(value)) throw mustStayObject(name);
-    operation.value = withoutReserved(value);
+    operation.value = withoutReserved(name, value);
   }
   assertOwn('set', name, path);
+  if (isKnown(name, path)) return;
   if (path.length > 1) {
     await frame.ensure(BIT[name]);
     assertContainer(frame.get(name) as JsonObject, path, name);
@@ -110,6 +111,7 @@ export async function remove(frame: Frame, keys: (string | number)[]): Promise<v
   const [root, ...rest] = keys as [string, ...(string | number)[]];
   if (isContext(root)) {
     assertOwn('delete', root, rest);
+    if (isKnown(root, rest)) return;
     await frame.write(root, [{ type: 'delete', path: rest }]);
   } else if (root === 'config') await writeConfig(frame, rest, { type: 'delete' });
   else {
@@ -122,6 +124,7 @@ export async function remove(frame: Frame, keys: (string | number)[]): Promise<v
 export async function count(frame: Frame, keys: (string | number)[], counter: Counter): Promise<void> {
   const [root, ...path] = keys as [ContextName, ...(string | number)[]];
   assertOwn('set', root, path);
+  if (isKnown(root, path)) return;
   await frame.ensure(BIT[root]);
   let before: unknown = frame.get(root);
   for (const key of path) before = readProperty(before, key);

@@ -19,6 +19,7 @@ import {
 import type { RunModel } from './index.ts';
 import type { Budget } from './limits.ts';
 import type { CompiledAutomation } from './model.ts';
+import { withoutKnown } from './reserved.ts';
 import { isPromise, type MaybeAsync } from './signals.ts';
 import { copyFor } from './writes.ts';
 
@@ -271,8 +272,9 @@ export class Frame implements Scope {
   }
 
   private keep(name: ContextName, document: JsonObject, view: IdentityView): void {
-    if (name === 'user' || name === 'session') view[name] = document;
-    else this.run.shared[name] = document;
+    const own = withoutKnown(name, document);
+    if (name === 'user' || name === 'session') view[name] = own;
+    else this.run.shared[name] = own;
   }
 
   /** After a pause: what other runs wrote meanwhile is read again when it is needed. */

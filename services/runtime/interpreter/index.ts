@@ -92,3 +92,4 @@ export { instructions } from './instructions/index.ts';
 export { compileWorkspace, runAutomation } from './interpreter.ts';
 export { DEFAULT_RUN_LIMITS } from './limits.ts';
 export { structureOf } from './problems.ts';
+export { APP_FIELDS, KNOWN_FIELDS, RUN_FIELDS } from './reserved.ts';
