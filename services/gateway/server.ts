@@ -10,6 +10,11 @@ import { GatewayResponse } from './response.ts';
 /** Above the idle time-out of common balancers, so that they never reuse a connection this side has just closed. */
 const KEEP_ALIVE_MS = 70 * SECOND;
 const DRAIN_MS = 10 * SECOND;
+/**
+ * What HTTP clients offer beside an ordinary request (Java's with every first one), to be answered in HTTP/1.1 by who does not know it. What wants to be
+ * something else is for upgrades.ts. @see https://www.rfc-editor.org/rfc/rfc9110#section-7.8
+ */
+const IN_PASSING = /^\s*(?:(?:h2c?|http|tls)(?:\/[\d.]+)?\s*(?:,\s*|$))+$/i;
 
 export function makeServer(listener: RequestListener<typeof IncomingMessage, typeof GatewayResponse>): Server {
   const server = createServer(
@@ -18,6 +23,7 @@ export function makeServer(listener: RequestListener<typeof IncomingMessage, typ
       requestTimeout: 5 * MINUTE,
       headersTimeout: 30 * SECOND,
       keepAliveTimeout: KEEP_ALIVE_MS,
+      shouldUpgradeCallback: ({ headers }) => !IN_PASSING.test(headers.upgrade ?? ''),
       ServerResponse: GatewayResponse,
     },
     listener,

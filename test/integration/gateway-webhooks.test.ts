@@ -5,6 +5,7 @@ import { type Deadlines, openDeadlines } from '../../services/gateway/deadlines.
 import { newUser } from '../support/client.ts';
 import { eventually } from '../support/eventually.ts';
 import { type Gateways, startGateways } from '../support/gateway-node.ts';
+import { rawJson } from '../support/raw-http.ts';
 
 const STUDIO = 'https://studio.example.org';
 const W1 = '/workspaces/w1/webhooks/any';
@@ -45,6 +46,26 @@ afterAll(() => gateways?.stop(), 60_000);
 afterEach(() => {
   answer = () => PLAIN;
   calls.length = 0;
+});
+
+describe('a request that offers another protocol in passing', () => {
+  it.each(['h2c', 'TLS/1.2', 'HTTP/2.0', 'h2c, HTTP/2.0'])('is answered in this one: %s', async (protocol) => {
+    const head = [
+      `POST /v2${W1} HTTP/1.1`,
+      'Connection: Upgrade, HTTP2-Settings',
+      `Upgrade: ${protocol}`,
+      'HTTP2-Settings: AAMAAABkAAQAoAAA',
+    ];
+
+    expect(await rawJson(gateways.url, head, { a: 1 })).toMatchObject({ status: 200, body: { n: 1 } });
+    expect(calls[0]?.params.body).toEqual({ a: 1 });
+  });
+
+  it('is not a socket, which has its own path', async () => {
+    const head = [`GET /v2${W1} HTTP/1.1`, 'Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13'];
+
+    expect((await rawJson(gateways.url, head, '')).status).toBe(404);
+  });
 });
 
 describe('an answer that streams to nobody', () => {
