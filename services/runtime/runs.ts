@@ -2,14 +2,16 @@
  * runs — what is known of a run outside the memory of its node: one record per run that must survive (or that failed), in the cache.
  * States and who moves between them: docs/decisions/030-crash-proof-runs.md.
  *
- * Keys: `run:{ws}:record:<id>` the record, its version is the fence between owners · `run:{ws}:open` ids of runs that have not ended, newest
+ * Keys: `run:{ws}:record:<id>` the record, its version is the fence between owners · `run:{ws}:payload|answer:<id>:<n>` what of it is large, for
+ * those who need it: written before the record that names it, and living no shorter · `run:{ws}:open` ids of runs that have not ended, newest
  * first · `run:{ws}:ended|failed:<day>` those that ended on that day, as long as their records ·
  * `run:{ws}:correlation:<id>` runs of a correlation id · `runs:due` when somebody must look at a suspended or accepted run ·
  * `runs:of:<node>` runs a node has taken · `runs:nodes` last sign of life of each node.
  */
 
-import { DAY } from '../../mixins/shared/clock.ts';
+import { DAY, HOUR } from '../../mixins/shared/clock.ts';
 import { isFault } from '../../mixins/shared/errors.ts';
+import { hexId } from '../../mixins/shared/ids.ts';
 import type { JsonObject } from '../../mixins/shared/json.ts';
 import { lru } from '../../mixins/shared/lru.ts';
 import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
@@ -66,21 +68,28 @@ export interface RunRecord {
   revision: number;
   /** Start-up of a node that works on it. */
   owner?: string;
+  /** Its payload is `{}` when it is kept apart, except for who created or claimed the run, and once the run is done: nobody executes it again. */
   request: RunRequest;
+  /** Where a large payload is kept. */
+  payloadAt?: string;
   /** Kept for a caller who may ask again with the same Idempotency-Key. */
   answer?: unknown;
+  /** Where a large answer is kept. */
+  answerAt?: number;
   /** Waits of a suspended run. */
   waits?: { id: string; deadline: number }[];
   /** Of a run that was begun again. `at`: milliseconds. */
   kept?: KeptJournal & { at: number };
 }
 
-export type RunSummary = Omit<RunRecord, 'request' | 'owner' | 'answer' | 'waits' | 'kept'>;
+export type RunSummary = Omit<RunRecord, 'request' | 'payloadAt' | 'owner' | 'answer' | 'answerAt' | 'waits' | 'kept'>;
 
 export const DUE_KEY = 'runs:due';
 export const NODES_KEY = 'runs:nodes';
 export const nodeRunsKey = (owner: string): string => `runs:of:${owner}`;
 const recordKey = (ws: string, id: string) => `run:{${ws}}:record:${id}`;
+const payloadKey = ({ workspaceId: ws, id, payloadAt }: RunRecord) => `run:{${ws}}:payload:${id}:${payloadAt}`;
+const answerKey = (ws: string, id: string, at: number) => `run:{${ws}}:answer:${id}:${at}`;
 const openKey = (ws: string) => `run:{${ws}}:open`;
 const endKey = (ws: string, kind: EndKind, day: number) => `run:{${ws}}:${kind}:${day}`;
 const correlationKey = (ws: string, correlationId: string) => `run:{${ws}}:correlation:${keyPart(correlationId)}`;
@@ -95,6 +104,8 @@ export const parseRef = (ref: string): [workspaceId: string, id: string] => [
 
 /** How long an ended run is remembered: against redelivery when it went well, for its owner when it did not. */
 const KEEP_MS: Record<string, number> = { done: DAY, cancelled: DAY, failed: 7 * DAY, dead: 7 * DAY };
+/** An answer kept apart outlives the record that names it. */
+const ANSWER_MS = DAY + HOUR;
 type EndKind = 'ended' | 'failed';
 const kindOf = (state: RunState): EndKind => (state === 'failed' || state === 'dead' ? 'failed' : 'ended');
 /** Days whose lists may still name a record. */
@@ -103,6 +114,29 @@ const dayOf = (at: number): number => Math.floor(at / DAY);
 
 /** Newest runs of each list that are looked at for those of one state. */
 const LOOKED_AT = 500;
+/** A payload or answer of about this many bytes of JSON or more has a key of its own: below, the second write would cost more than it saves. */
+const LARGE = 8_000;
+
+/** Whether a JSON value is of `size` or more; looks no further than it must. */
+function isLarge(value: unknown, size = LARGE): boolean {
+  let left = size;
+  const take = (item: unknown): boolean => {
+    left -= typeof item === 'string' ? item.length : 4;
+    if (left <= 0 || typeof item !== 'object' || item === null) return left <= 0;
+    if (Array.isArray(item)) return item.some(take);
+    for (const name in item) {
+      left -= name.length;
+      if (take((item as JsonObject)[name])) return true;
+    }
+    return false;
+  };
+  return take(value);
+}
+
+const withPayload = (record: RunRecord, payload: JsonObject): RunRecord => ({ ...record, request: { ...record.request, payload } });
+/** A record as it is written. */
+const written = (record: RunRecord): RunRecord => (record.payloadAt === undefined ? record : withPayload(record, {}));
+
 /** Life of a record of a run that has not ended: longer than any wait. */
 export const OPEN_MS = 32 * DAY;
 
@@ -132,24 +166,46 @@ export function createRunStore(cache: CacheDriver, now: () => number = Date.now)
     return FINAL_STATES.includes(state as RunState) ? days(kindOf(state as RunState)) : [openKey(ws)];
   }
 
+  /** `null`: the payload is gone, and nobody can execute the run any more. */
+  async function withItsPayload(held: Held): Promise<Held | null> {
+    const { record } = held;
+    if (record.payloadAt === undefined) return held;
+    const found = await cache.get<JsonObject>(payloadKey(record));
+    if (found) return { ...held, record: withPayload(record, found.value) };
+    // Not the case of a run that has ended meanwhile: its record has changed.
+    await store.close(held, 'dead', { error: { error: 'RunLostError', message: 'The payload of the run is gone.' } });
+    return null;
+  }
+
   const store = {
+    /** With its answer. Who wants to execute the run claims it. */
     async find(ws: string, id: string): Promise<Held | null> {
       const found = await cache.get<RunRecord>(recordKey(ws, id));
-      return found ? { record: found.value, version: found.version } : null;
+      if (!found) return null;
+      const { value: record, version } = found;
+      if (record.answerAt !== undefined) record.answer = (await cache.get(answerKey(ws, id, record.answerAt)))?.value;
+      return { record, version };
     },
+    /** To look at: without payloads and answers that are kept apart. */
     async findMany(ws: string, ids: string[]): Promise<(RunRecord | null)[]> {
       if (ids.length === 0) return [];
       return (await cache.getMany(ids.map((id) => recordKey(ws, id)))).map((found) => (found?.value as RunRecord) ?? null);
     },
 
     /** First record of a run, or `null` when there is one already. */
-    async create(record: RunRecord): Promise<Held | null> {
-      const { workspaceId: ws, id, owner } = record;
+    async create(first: RunRecord): Promise<Held | null> {
+      const { workspaceId: ws, id, owner } = first;
       const ref = runRef(ws, id);
+      // A name of its own: another request with this id may have its payload there already, or have left it there when its node died.
+      const record = isLarge(first.request.payload) ? { ...first, payloadAt: hexId() } : first;
+      const isApart = record.payloadAt !== undefined;
+      if (isApart && (await store.find(ws, id))) return null;
       // First the sets by which it is found again: a node may die between any two of these writes.
       if (owner) await cache.addMembers(nodeRunsKey(owner), [ref], { ttlMs: OPEN_MS });
+      // Before the record that names it. Should this node die in between, nobody names it, and it goes at the end of its life.
+      if (isApart) await cache.set(payloadKey(record), record.request.payload, { ttlMs: OPEN_MS });
       try {
-        const version = await cache.set(recordKey(ws, id), record, { ifVersion: 0, ttlMs: OPEN_MS });
+        const version = await cache.set(recordKey(ws, id), written(record), { ifVersion: 0, ttlMs: OPEN_MS });
         await Promise.all([
           cache.addScored(openKey(ws), id, -Date.parse(record.startedAt)),
           cache.addMembers(correlationKey(ws, record.correlationId), [id], { ttlMs: OPEN_MS }),
@@ -160,6 +216,7 @@ export function createRunStore(cache: CacheDriver, now: () => number = Date.now)
         // It may be this very node that has the run.
         const present = await store.find(ws, id);
         if (owner && present?.record.owner !== owner) await cache.removeMembers(nodeRunsKey(owner), [ref]);
+        if (isApart) await cache.delete(payloadKey(record));
         return null;
       }
     },
@@ -170,8 +227,10 @@ export function createRunStore(cache: CacheDriver, now: () => number = Date.now)
       for (const key of Object.keys(record) as (keyof RunRecord)[]) if (record[key] === undefined) delete record[key];
       const { workspaceId: ws, id } = record;
       try {
-        const ttlMs = KEEP_MS[record.state] ?? OPEN_MS;
-        const version = await cache.set(recordKey(ws, id), record, { ifVersion: held.version, ttlMs });
+        const keepMs = KEEP_MS[record.state];
+        // First the payload of an open run, which must not end before its record; of an ended one see `close`.
+        if (record.payloadAt !== undefined && keepMs === undefined) await cache.expire(payloadKey(record), OPEN_MS);
+        const version = await cache.set(recordKey(ws, id), written(record), { ifVersion: held.version, ttlMs: keepMs ?? OPEN_MS });
         return { record, version };
       } catch (error) {
         if (isFault(error, 'VersionConflict')) return null;
@@ -181,9 +240,15 @@ export function createRunStore(cache: CacheDriver, now: () => number = Date.now)
 
     /** Writes the end of a run and lets go of what only an open run needs. */
     async close(held: Held, state: 'done' | 'failed' | 'dead' | 'cancelled', change: Partial<RunRecord> = {}): Promise<boolean> {
-      const { workspaceId: ws, id, owner, startedAt } = held.record;
+      const { workspaceId: ws, id, owner, startedAt, payloadAt, request } = held.record;
+      // Under the version it is written over: whoever has lost the run meanwhile must not touch the answer of who has it.
+      const answerAt = isLarge(change.answer) ? held.version : undefined;
+      if (answerAt !== undefined) await cache.set(answerKey(ws, id, answerAt), change.answer, { ttlMs: ANSWER_MS });
       const closed = await store.change(held, {
         ...change,
+        ...(answerAt === undefined ? {} : { answer: undefined, answerAt }),
+        // Every other end may be begun again.
+        ...(state === 'done' ? { request: { ...request, payload: {} }, payloadAt: undefined } : {}),
         state,
         durationMs: now() - Date.parse(startedAt),
         owner: undefined,
@@ -198,12 +263,17 @@ export function createRunStore(cache: CacheDriver, now: () => number = Date.now)
         cache.removeMembers(correlationKey(ws, held.record.correlationId), [id]),
         ...(owner ? [cache.removeMembers(nodeRunsKey(owner), [runRef(ws, id)])] : []),
         ...(state === 'done' || state === 'cancelled' ? [cache.delete(journalKey(ws, id))] : []),
+        ...(payloadAt === undefined
+          ? []
+          : [state === 'done' ? cache.delete(payloadKey(held.record)) : cache.expire(payloadKey(held.record), KEEP_MS[state] as number)]),
       ]);
       return true;
     },
 
-    /** Takes a run for `owner`. `null`: somebody else was faster. `attempts`: 1 when the run begins again after a failure. */
-    async claim(held: Held, owner: string, attempts: 0 | 1 = 0): Promise<Held | null> {
+    /** Takes a run for `owner`, with its payload. `null`: somebody else was faster. `attempts`: 1 when the run begins again after a failure. */
+    async claim(found: Held, owner: string, attempts: 0 | 1 = 0): Promise<Held | null> {
+      const held = await withItsPayload(found);
+      if (!held) return null;
       const ref = runRef(held.record.workspaceId, held.record.id);
       // First the set: a claim whose node dies right after it must be found again.
       await cache.addMembers(nodeRunsKey(owner), [ref], { ttlMs: OPEN_MS });
@@ -229,14 +299,18 @@ export function createRunStore(cache: CacheDriver, now: () => number = Date.now)
     async list(ws: string, limit: number, state?: string): Promise<RunRecord[]> {
       const places = placesOf(ws, state);
       const lists = await Promise.all(places.map((place) => cache.scoredUpTo(place, 0, Math.max(limit, LOOKED_AT))));
-      const ids = [...new Set(lists.flatMap((list) => list.map(({ member }) => member)))];
-      const records = await store.findMany(ws, ids);
-      const gone = ids.filter((_, i) => records[i] === null);
-      await Promise.all(gone.map((id) => cache.removeScored(openKey(ws), id)));
-      return records
-        .filter((record) => record !== null && (state === undefined || record.state === state))
-        .sort((a, b) => ((a as RunRecord).startedAt < (b as RunRecord).startedAt ? 1 : -1))
-        .slice(0, limit) as RunRecord[];
+      const scores = new Map(lists.flat().map(({ member, score }) => [member, score]));
+      const ids = [...scores.keys()].sort((a, b) => (scores.get(a) as number) - (scores.get(b) as number));
+      const listed: RunRecord[] = [];
+      // No more than are asked for, unless they turn out to be gone or in another state: then twice as many each time.
+      for (let at = 0, size = limit; at < ids.length && listed.length < limit; at += size, size *= 2) {
+        const page = ids.slice(at, at + size);
+        const records = await store.findMany(ws, page);
+        const gone = page.filter((_, i) => records[i] === null);
+        await Promise.all(gone.map((id) => cache.removeScored(openKey(ws), id)));
+        for (const record of records) if (record && (state === undefined || record.state === state)) listed.push(record);
+      }
+      return listed.slice(0, limit);
     },
     ofCorrelation: (ws: string, correlationId: string): Promise<string[]> => cache.members(correlationKey(ws, correlationId)),
 
@@ -261,8 +335,10 @@ export type RunStore = ReturnType<typeof createRunStore>;
 /** A record without what only the machinery needs. */
 export function summaryOf({
   request: _request,
+  payloadAt: _payload,
   owner: _owner,
   answer: _answer,
+  answerAt: _at,
   waits: _waits,
   kept: _kept,
   ...summary

@@ -243,8 +243,8 @@ const runtime: ServiceSchema<object, any> = {
       async handler(this: Self, ctx: Call<{ workspaceId: string; runId: string }>): Promise<RunSummary> {
         const id = await this.runtime.models.idOf(ctx.params.workspaceId);
         await this.authorize(ctx, id, 'test', 'automations', { runningWorkspaceId: id });
-        const held = await this.runtime.store.find(id, ctx.params.runId);
-        if (held) return summaryOf(held.record);
+        const [record] = await this.runtime.store.findMany(id, [ctx.params.runId]);
+        if (record) return summaryOf(record);
         const active = await this.activeRuns(id);
         const found = active.find((run) => run.id === ctx.params.runId);
         if (!found) throw noRun(ctx.params.runId);
@@ -261,9 +261,9 @@ const runtime: ServiceSchema<object, any> = {
         const { runId } = ctx.params;
         const id = await this.runtime.models.idOf(ctx.params.workspaceId);
         await this.authorize(ctx, id, 'test', 'automations', { runningWorkspaceId: id });
-        const held = await this.runtime.store.find(id, runId);
-        const active = held ? [] : await this.activeRuns(id);
-        const correlationId = held?.record.correlationId ?? active.find((run) => run.id === runId)?.correlationId;
+        const [record] = await this.runtime.store.findMany(id, [runId]);
+        const active = record ? [] : await this.activeRuns(id);
+        const correlationId = record?.correlationId ?? active.find((run) => run.id === runId)?.correlationId;
         if (!correlationId) throw noRun(runId);
         return { cancelled: await this.runtime.cancel(id, correlationId) };
       },

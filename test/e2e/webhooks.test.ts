@@ -449,6 +449,34 @@ describe('an answer kept under an Idempotency-Key', () => {
   });
 });
 
+describe('a large request', () => {
+  it('is answered once for its key, runs when it was accepted, and is begun again with all it brought', async () => {
+    const text = 'x'.repeat(500_000);
+    const path = await endpoint({
+      do: [{ set: { name: 'global.large', value: '{% {{global.large}} + 1 %}' } }],
+      output: { n: '{{global.large}}', text: '{{body.text}}' },
+    });
+    const ask = (body: object = { text }) => anybody().post(path, body, { 'idempotency-key': 'large' });
+
+    expect((await ask()).body).toEqual({ n: 1, text });
+    expect((await ask()).body).toEqual({ n: 1, text });
+    expect((await ask({ text: `${text}y` })).status).toBe(422);
+
+    const told = await endpoint({
+      do: [{ set: { name: 'global.given', value: '{{body.text}}' } }, { conditions: { 'not {{global.repaired}}': [{ 'not there': {} }] } }],
+    });
+    const repair = await endpoint({ do: [{ set: { name: 'global.repaired', value: true } }] });
+    const look = await endpoint({ output: '{{global.given}}' });
+    const { runId } = (await anybody().post(told, { text }, { prefer: 'respond-async' })).body;
+    const stateOf = async () => (await owner.get(`/workspaces/${id}/runs/${runId}`)).body.state;
+    await eventually(async () => expect(await stateOf()).toBe('failed'), { timeoutMs: 15_000 });
+    await expectOk(anybody().post(repair, {}));
+    await expectOk(owner.post(`/workspaces/${id}/runs/${runId}/retry`, {}));
+    await eventually(async () => expect(await stateOf()).toBe('done'), { timeoutMs: 15_000 });
+    expect((await anybody().post(look, {})).body).toBe(text);
+  });
+});
+
 describe('an endpoint of several automations', () => {
   it('runs each of them once for an Idempotency-Key, and none for a request that is refused', async () => {
     const name = `shared${serial}`;

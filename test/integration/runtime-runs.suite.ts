@@ -170,13 +170,23 @@ export function runsSuite(title: string, openStores: () => Promise<{ stores: Sto
       expect(stages).toEqual(['counted', 'counted']);
     });
 
-    it('a run whose node dies between any two writes of its beginning is found again', async () => {
-      const a = await node({ begin: { run: async (ask) => void (await ask(increment('begun'))) } }, 'a');
+    it.each([
+      ['a small', 10, 4],
+      // Looks whether it is there already, and writes its payload apart.
+      ['a large', 100_000, 6],
+    ])('%s run whose node dies between any two calls of its beginning is found again', async (_size, length, calls) => {
+      const begun = `begun with ${length}`;
+      const automation: Automation = {
+        run: async (ask, { payload }) => void (await ask(increment(`begun with ${String(payload.text).length}`))),
+      };
+      const a = await node({ begin: automation }, 'a');
+      const numbers = Array.from({ length: calls }, (_, i) => i + 1);
+      const idOf = (n: number) => `w-begun-${length}-${n}`;
       const request = (n: number) => ({
-        id: `w-begun-${n}`,
+        id: idOf(n),
         workspaceId: WORKSPACE,
         automation: 'begin',
-        payload: {},
+        payload: { text: 'x'.repeat(length) },
         trigger: { type: 'endpoint' as const, value: 'begin' },
         identity: {},
         run: { correlationId: `begun-${n}`, depth: 0 },
@@ -184,8 +194,8 @@ export function runsSuite(title: string, openStores: () => Promise<{ stores: Sto
         isDurable: true,
       });
       // A node of which nothing is left but what it wrote before it died after each write.
-      for (let writes = 1; writes <= 4; writes++) {
-        let left = writes;
+      for (const n of numbers) {
+        let left = n;
         const dying = new Proxy(a.cache, {
           get: (target, key) => {
             const method = Reflect.get(target, key) as (...args: unknown[]) => unknown;
@@ -193,17 +203,18 @@ export function runsSuite(title: string, openStores: () => Promise<{ stores: Sto
           },
         });
         await a.cache.addMembers('runs:nodes', ['dead']);
-        const record = { ...a.runtime.execution.newRecord(request(writes), undefined, 'running'), owner: 'dead' };
+        const record = { ...a.runtime.execution.newRecord(request(n), undefined, 'running'), owner: 'dead' };
         void createRunStore(dying).create(record);
         await eventually(() => left <= 0);
       }
-      const kept = (await Promise.all([1, 2, 3, 4].map((n) => a.runtime.store.find(WORKSPACE, `w-begun-${n}`)))).filter(Boolean).length;
+      const kept = (await Promise.all(numbers.map((n) => a.runtime.store.find(WORKSPACE, idOf(n))))).filter(Boolean).length;
 
-      await eventually(async () => expect((await global(a)).begun).toBe(kept), { timeoutMs: 20_000 });
+      await eventually(async () => expect((await global(a))[begun]).toBe(kept), { timeoutMs: 20_000 });
 
       expect(kept).toBeGreaterThanOrEqual(3);
-      for (const n of [2, 3, 4])
-        await eventually(async () => expect((await a.runtime.store.find(WORKSPACE, `w-begun-${n}`))?.record.state).toBe('done'));
+      for (const n of numbers.slice(-3))
+        await eventually(async () => expect((await a.runtime.store.find(WORKSPACE, idOf(n)))?.record.state).toBe('done'));
+      for await (const key of a.cache.keys(`run:{${WORKSPACE}}:payload:${idOf(calls)}`)) throw new Error(`${key} is left`);
     });
 
     it('a run that its node could not hand back, as the store was away, is taken up again by that node', async () => {
