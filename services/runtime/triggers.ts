@@ -103,23 +103,42 @@ function matchPattern({ segments }: Pattern, path: string[]): Record<string, str
   return path.length === segments.length ? params : null;
 }
 
-/** Automations answering the webhook path `endpoint` (percent-encoded or not): exact names first, then patterns in order of definition. */
-export function endpointMatches(model: RunModel, endpoint: string): Match[] {
-  const table = tableOf(model);
-  const exact = table.endpoints.get(endpoint) ?? table.endpoints.get(decode(endpoint));
+/** The app instance that a path begins with (`Instance.` or `Instance%2E`), and the rest of the path. */
+function intoInstance(model: RunModel, endpoint: string): [child: RunModel, rest: string] | null {
+  const dot = /\.|%2e/i.exec(endpoint);
+  const child = dot?.index ? model.child(decode(endpoint.slice(0, dot.index))) : undefined;
+  if (!dot || !child) return null;
+  const rest = endpoint.slice(dot.index + dot[0].length);
+  // Whoever encodes a dot encodes the slashes too, and patterns are matched by slashes.
+  return [child, dot[0] === '.' ? rest : decode(rest)];
+}
+
+function exactMatches(model: RunModel, endpoint: string): Match[] {
+  const { endpoints } = tableOf(model);
+  const exact = endpoints.get(endpoint) ?? endpoints.get(decode(endpoint));
   if (exact)
     return exact.map((automation) => ({ model, automation, value: prefixed(model.instance, automation.triggers.endpoint as string) }));
+  const inside = intoInstance(model, endpoint);
+  return inside ? exactMatches(...inside) : [];
+}
+
+function patternMatches(model: RunModel, endpoint: string): Match[] {
   const path = endpoint.split('/');
-  for (const pattern of table.patterns) {
+  for (const pattern of tableOf(model).patterns) {
     const pathParams = matchPattern(pattern, path);
     if (pathParams) return [{ model, automation: pattern.automation, value: prefixed(model.instance, pattern.written), pathParams }];
   }
-  const text = decode(endpoint);
-  const dot = text.indexOf('.');
-  const child = dot > 0 ? model.child(text.slice(0, dot)) : undefined;
-  if (!child) return [];
-  const encodedDot = endpoint.indexOf('.');
-  return endpointMatches(child, encodedDot > 0 ? endpoint.slice(encodedDot + 1) : text.slice(dot + 1));
+  const inside = intoInstance(model, endpoint);
+  return inside ? patternMatches(...inside) : [];
+}
+
+/**
+ * Automations answering the webhook path `endpoint` (percent-encoded or not): exact names first, those of app instances too, so that a new pattern of
+ * the workspace takes no endpoint that worked; then patterns in order of definition, those of the workspace before those of its instances.
+ */
+export function endpointMatches(model: RunModel, endpoint: string): Match[] {
+  const exact = exactMatches(model, endpoint);
+  return exact.length > 0 ? exact : patternMatches(model, endpoint);
 }
 
 /** Automation named by its full slug (`Instance.slug`, any depth of instances for runs the platform starts itself). */

@@ -100,6 +100,36 @@ describe('endpoints', () => {
     expect(first('a:b')?.slug).toBe('literal');
   });
 
+  it('of an app instance are not taken by a pattern of the workspace that matches their names too', () => {
+    const sub = model('pay.sub', [automation('deep', { endpoint: 'deep' })]);
+    const pay = model(
+      'pay',
+      [
+        automation('charge', { endpoint: 'charge' }),
+        automation('refund', { endpoint: 'refunds/:id' }),
+        automation('all', { endpoint: ':any' }),
+      ],
+      { sub },
+    );
+    const any = model('', [automation('any', { endpoint: ':name' }), automation('rest', { endpoint: '*rest' })], { pay });
+    const found = (endpoint: string) => slugs(endpointMatches(any, endpoint));
+
+    expect(found('pay.charge')).toEqual(['pay/charge']);
+    expect(found('pay%2Echarge')).toEqual(['pay/charge']);
+    expect(found('pay%2esub.deep')).toEqual(['pay.sub/deep']);
+    expect(found('pay.other')).toEqual(['/any']);
+    expect(found('pay.refunds/1')).toEqual(['/rest']);
+    expect(found('charge')).toEqual(['/any']);
+  });
+
+  it('of an app instance are reached by its patterns too', () => {
+    const pay = model('pay', [automation('refund', { endpoint: 'refunds/:id' })]);
+    const [match] = endpointMatches(model('', [], { pay }), 'pay.refunds/a.b');
+
+    expect(match).toMatchObject({ value: 'pay.refunds/:id', pathParams: { id: 'a.b' } });
+    expect(slugs(endpointMatches(model('', [], { pay }), 'pay%2Erefunds%2F1'))).toEqual(['pay/refund']);
+  });
+
   it('of an app instance are reached by its name, private ones too', () => {
     expect(first('pay.charge')?.slug).toBe('charge');
     expect(first('other.charge')).toBeUndefined();
