@@ -96,6 +96,8 @@ export class Acts {
   /** Most runs have neither. */
   private streams: LiveStream[] | undefined;
   private sending: Promise<unknown>[] | undefined;
+  /** Waits asked for that events cannot find yet, by effect key. */
+  private registering: Map<string, PromiseWithResolvers<void>> | undefined;
   /** The first event this run has caused: an answer to it may come before the run waits for it. */
   private emittedSince: string | undefined;
   /** What its waits have got, by their keys: a later wait is for another event. */
@@ -155,6 +157,21 @@ export class Acts {
       case 'error':
         return this.tell(events.error(request, frame, effect.error, key, redactor));
     }
+  }
+
+  /**
+   * A wait was asked for. `all: [wait, emit]` is how an automation makes sure to hear what it causes: from now on nothing that may cause an event leaves
+   * this run before the wait can be found.
+   */
+  announce(key: string): void {
+    this.registering ??= new Map();
+    this.registering.set(key, Promise.withResolvers());
+  }
+
+  /** Events find the wait, or it is over. */
+  registered(key: string): void {
+    this.registering?.get(key)?.resolve();
+    this.registering?.delete(key);
   }
 
   /** An `emit` or `wait` that a replay found in the journal, with the event it made or got. */
@@ -226,6 +243,10 @@ export class Acts {
     return organisation ? { ...documents, [ORGANISATION]: organisation as unknown as JsonObject } : documents;
   }
 
+  private async allRegistered(): Promise<void> {
+    await Promise.all([...(this.registering?.values() ?? [])].map(({ promise }) => promise));
+  }
+
   private async emit(
     key: string,
     type: string,
@@ -235,6 +256,7 @@ export class Acts {
     { target, options }: { target?: EventTarget; options?: JsonObject },
   ): Promise<PrismeEvent> {
     const { services, request } = this.options;
+    if (this.registering?.size) await this.allRegistered();
     const event = await services.bus.send(prefixed(frame.instance, type), payload, {
       ...(request.isDurable ? { id: derivedUlid(time, `${effectRoot(request)}/${key}`) } : {}),
       source: { ...sourceOf(request, frame, { withUser: false }), serviceTopic: EMIT_TOPIC },
@@ -251,6 +273,8 @@ export class Acts {
     const { platform, throttle, events, guard, config } = services;
     const { value: opened, texts } = await platform.openReferences(asked, request);
     redactor.add(texts);
+    // What is called may answer by an event.
+    if (this.registering?.size) await this.allRegistered();
     let items = 0;
     return performFetch(opened, guard, config, {
       signal: control.signal,
@@ -332,7 +356,7 @@ export class Acts {
     const before = request.isDurable ? await waits.outcome(wait) : null;
     if (before) return before.event;
     if (wait.deadline <= Date.now()) return (await waits.decide(wait, null)).event;
-    await Promise.all([waits.register(wait), contexts.keepRun(this.owner(frame), timeoutMs)]);
+    await Promise.all([waits.register(wait).then(() => this.registered(key)), contexts.keepRun(this.owner(frame), timeoutMs)]);
     this.openWaits.push(wait);
     let event: PrismeEvent | null;
     try {

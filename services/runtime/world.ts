@@ -98,11 +98,24 @@ class JournaledWorld implements RunWorld {
   perform({ key, effect, frame }: EffectRequest): unknown {
     if (this.isSilent) return never();
     if (this.signal.aborted) throw fault('RunCancelledError');
+    if (effect.type === 'wait') return this.waiting(key, effect, frame);
     if (this.options.journal) return this.performing(this.durably(this.options.journal, key, effect, frame));
     const done = this.acts.perform(key, effect, frame, this.time);
     if (done instanceof Promise) return this.performing(done);
     this.time = Date.now();
     return done;
+  }
+
+  /** Announced at once, before anything that a branch beside it asks for. */
+  private waiting(key: string, effect: EffectRequest['effect'], frame: Frame): Promise<unknown> {
+    const { journal } = this.options;
+    this.acts.announce(key);
+    const asked = journal
+      ? this.durably(journal, key, effect, frame)
+      : (this.acts.perform(key, effect, frame, this.time) as Promise<unknown>);
+    const over = () => this.acts.registered(key);
+    asked.then(over, over);
+    return this.performing(asked);
   }
 
   private async performing(asked: Promise<unknown>): Promise<unknown> {

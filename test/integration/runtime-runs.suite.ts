@@ -5,6 +5,8 @@ import { fault } from '../../mixins/shared/errors.ts';
 import { EMIT_TOPIC, type PrismeEvent } from '../../mixins/shared/event.ts';
 import { hexId } from '../../mixins/shared/ids.ts';
 import { createRunStore, NODES_KEY, nodeRunsKey, type RunRecord, runRef } from '../../services/runtime/runs.ts';
+import { testRequest } from '../../services/runtime/starts.ts';
+import { automationAt, type Match } from '../../services/runtime/triggers.ts';
 import { createWaits } from '../../services/runtime/waits.ts';
 import { eventually } from '../support/eventually.ts';
 import { type Automation, type RuntimeNode, type Stores, startNode, testStores, WORKSPACE } from '../support/runtime-node.ts';
@@ -94,6 +96,31 @@ export function runsSuite(title: string, openStores: () => Promise<{ stores: Sto
       await eventually(async () => expect((await global(a)).twice).toBe(2));
       await eventually(() => a.runtime.explanations.find(after) !== null);
       expect((await global(a)).twice).toBe(2);
+    });
+
+    it('a run hears the event it emits beside its wait', async () => {
+      const heard: unknown[] = [];
+      const pair: Automation = {
+        events: ['pair'],
+        run: async (ask) => {
+          const [event] = await Promise.all([
+            ask({ type: 'wait', oneOf: [{ event: 'own', filters: { 'payload.n': 3 } }], timeoutS: 3 }),
+            ask({ type: 'emit', event: 'own', payload: { n: 3 } }),
+          ]);
+          heard.push(event?.payload ?? null);
+        },
+      };
+      const a = await node({ pair });
+      const match = automationAt((await a.runtime.models.get(WORKSPACE)).root, 'pair') as Match;
+
+      for (let turn = 0; turn < 5; turn++) {
+        const identity = { kind: 'none', correlationId: hexId() } as never;
+        await a.runtime.execution.run(testRequest(match, {}, identity, {}, WORKSPACE));
+        await a.emit('pair');
+        await eventually(() => heard.length === 2 * (turn + 1));
+      }
+
+      expect(heard).toEqual(Array(10).fill({ n: 3 }));
     });
 
     /** Starts the automation `order` in one of the ways that must survive. */

@@ -382,6 +382,18 @@ describe('what runs keep and call', () => {
     expect(await body(runtime.webhook(id, 'ask'))).toBe(21);
   });
 
+  it('a run hears what it causes beside its wait: what it emits, and what answers that', async () => {
+    const answer = (event: string) => ({ wait: { oneOf: [{ event }], timeout: 3, output: 'heard' } });
+    const id = await runtime.workspace({
+      own: { when: { endpoint: true }, do: [{ all: [answer('own'), { emit: { event: 'own' } }] }], output: '{{heard.type}}' },
+      nested: { when: { endpoint: true }, do: [{ all: [answer('told'), { tell: {} }] }], output: '{{heard.type}}' },
+      tell: { do: [{ emit: { event: 'told' } }] },
+    });
+
+    for (let turn = 0; turn < 3; turn++)
+      expect(await Promise.all([body(runtime.webhook(id, 'own')), body(runtime.webhook(id, 'nested'))])).toEqual(['own', 'told']);
+  });
+
   it('secrets reach what is fetched, and no event', async () => {
     const id = await runtime.workspace(
       {
