@@ -12,11 +12,10 @@ import type { Delivery, EventBus, Subscription } from '../../mixins/bus/contract
 import type { Config } from '../../mixins/shared/config.ts';
 import { fault, isFault } from '../../mixins/shared/errors.ts';
 import { EMIT_TOPIC, isNative, type PrismeEvent } from '../../mixins/shared/event.ts';
-import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
+import type { Cancellations } from './cancellations.ts';
 import type { Execution, RunEnd } from './execution.ts';
 import { type Consideration, type createExplanations, failureOf } from './explanations.ts';
 import type { RunIdentity } from './interpreter/index.ts';
-import { keyPart } from './key-part.ts';
 import type { Models } from './models.ts';
 import type { RunStore } from './runs.ts';
 import type { Schedules } from './schedules.ts';
@@ -26,7 +25,7 @@ import type { Waits } from './waits.ts';
 
 export interface ConsumersOptions {
   bus: EventBus;
-  cache: CacheDriver;
+  cancellations: Cancellations;
   config: Config;
   models: Models;
   sessions: Sessions;
@@ -57,14 +56,11 @@ const PLANNED_BY = [
   'apps.*',
 ];
 
-export const cancelledKey = (workspaceId: string, correlationId: string): string =>
-  `run:{${workspaceId}}:cancelled:${keyPart(correlationId)}`;
-
 const laneOf = (event: PrismeEvent): string =>
   `${event.source.workspaceId}#${(createHash('md5').update(event.id).digest()[0] as number) % LANES_PER_WORKSPACE}`;
 
 export async function startConsumers(options: ConsumersOptions): Promise<Subscription[]> {
-  const { bus, cache, config, models, sessions, waits, store, schedules, execution, explanations, roleOf } = options;
+  const { bus, cancellations, config, models, sessions, waits, store, schedules, execution, explanations, roleOf } = options;
 
   async function identityOf(event: PrismeEvent): Promise<RunIdentity> {
     const { userId, sessionId, workspaceId, sourceWorkspaceId, correlationId } = event.source;
@@ -96,7 +92,7 @@ export async function startConsumers(options: ConsumersOptions): Promise<Subscri
     // What the platform tells of every run would push out what people ask about.
     if (starts.length === 0)
       return event.type.startsWith('runtime.') ? undefined : void explanations.add(event, { reason: 'no automation listens to it' });
-    const [isTaken, cancelled] = await Promise.all([waits.cancelsTriggers(event), cache.get(cancelledKey(workspaceId, correlationId))]);
+    const [isTaken, cancelled] = await Promise.all([waits.cancelsTriggers(event), cancellations.coversEvents(workspaceId, correlationId)]);
     if (isTaken) return void explanations.add(event, { reason: 'a wait asked for it alone' });
     if (Number(event.source.automationDepth ?? 0) > config.maxDepth) return tooDeep(event);
     if (cancelled) return void explanations.add(event, { reason: 'its run was cancelled' });

@@ -10,6 +10,7 @@ import { fault, isFault, toPublicError } from '../../mixins/shared/errors.ts';
 import { slotMap } from '../../mixins/shared/slot-map.ts';
 import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
 import { type ActServices, secretArguments } from './acts.ts';
+import type { Cancellations } from './cancellations.ts';
 import { HttpAnswer } from './http-answer.ts';
 import type { Frame, RunAutomation } from './interpreter/index.ts';
 import { createJournal, type Journal, type JournalHead, journalKey, readJournal } from './journal.ts';
@@ -54,6 +55,7 @@ export interface ExecutionOptions {
   cache: CacheDriver;
   models: Models;
   store: RunStore;
+  cancellations: Cancellations;
   turns: Turns;
   services: ActServices;
   interpret: RunAutomation;
@@ -92,7 +94,7 @@ const CROWD = 100;
 const JOURNAL_TTL_MS = 32 * 24 * 60 * MINUTE;
 
 export function createExecution(options: ExecutionOptions) {
-  const { cache, models, store, turns, services, interpret, owner, lastBeatAt, maxAttempts = 5, graceMs = SECOND } = options;
+  const { cache, models, store, cancellations, turns, services, interpret, owner, lastBeatAt, maxAttempts = 5, graceMs = SECOND } = options;
   const actives = slotMap<string, ActiveRun>();
   const keptModels = new Set<string>();
   const pace = createPace(SLICE_MS);
@@ -342,7 +344,7 @@ export function createExecution(options: ExecutionOptions) {
     if (!held || FINAL_STATES.includes(held.record.state) || actives.has(id)) return { state: 'elsewhere' };
     // It has an owner, who is told of everything, or found dead.
     if (held.record.state === 'running' && !isRecovery) return { state: 'elsewhere' };
-    if (isRecovery && held.record.attempts >= maxAttempts) {
+    if (isRecovery && held.record.attempts >= maxAttempts && !(await cancellations.covers(held.record))) {
       await store.close(held, 'dead', {
         error: held.record.error ?? { error: 'RunLostError', message: `The run was lost with its node ${held.record.attempts} times.` },
       });
@@ -350,6 +352,11 @@ export function createExecution(options: ExecutionOptions) {
     }
     const claimed = await store.claim(held, owner, isRecovery || held.record.state === 'accepted' ? 1 : 0);
     if (!claimed) return { state: 'elsewhere' };
+    // Looked at with the run in hand: who cancels it marks it first and then closes what nobody has, so one of the two sees the other.
+    if (await cancellations.covers(claimed.record)) {
+      await store.close(claimed, 'cancelled');
+      return { state: 'cancelled' };
+    }
     // A webhook whose caller may ask again: its answer is made here as it would have been there.
     const http =
       claimed.record.trigger.type === 'endpoint' ? new HttpAnswer({ keepAliveMinMs: services.config.sseKeepAliveMs }) : undefined;
@@ -385,7 +392,8 @@ export function createExecution(options: ExecutionOptions) {
       if (held) {
         // Decided while the run was on its way out: whoever decided may have found it still running, and off the list of what is due with it.
         const isDecided = (await Promise.all(waits.map((wait) => services.waits.outcome(wait)))).some((outcome) => outcome !== null);
-        await store.due(ref, isDecided ? Date.now() : deadline);
+        // Cancelled on its way out: who takes it up next finds the mark.
+        await store.due(ref, isDecided || active.control.signal.aborted ? Date.now() : deadline);
       }
       // Only now: what a node had in hand when it died is looked at.
       await cache.removeMembers(nodeRunsKey(owner), [ref]);
@@ -416,16 +424,16 @@ export function createExecution(options: ExecutionOptions) {
         if (journal && !http?.isRead && !world.hasStreamed && now - world.activeAt > grace) void suspend(active);
       }
     },
-    /** With `callId` only what that call waits for; durable runs outlive their caller. */
-    cancelLocal(workspaceId: string, correlationId: string, callId?: string): number {
-      let count = 0;
+    /** Ids of the runs it ends. With `callId` only what that call waits for; durable runs outlive their caller. */
+    cancelLocal(workspaceId: string, correlationId: string, callId?: string): string[] {
+      const ids: string[] = [];
       for (const { request, control, callId: own } of actives.values()) {
         if (request.workspaceId !== workspaceId || request.run.correlationId !== correlationId) continue;
         if (callId !== undefined && (own !== callId || request.isDurable)) continue;
         control.abort();
-        count++;
+        ids.push(request.id);
       }
-      return count;
+      return ids;
     },
   };
 }

@@ -11,7 +11,8 @@ import { ulid } from '../../mixins/shared/ids.ts';
 import { type KeyRing, openKeyRing } from '../../mixins/shared/keyring.ts';
 import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
 import type { DocumentsDriver } from '../../mixins/storage/documents/contract.ts';
-import { cancelledKey, startConsumers } from './consumers.ts';
+import { begunAt, createCancellations } from './cancellations.ts';
+import { startConsumers } from './consumers.ts';
 import { createContexts } from './contexts.ts';
 import { createExecution, type Execution } from './execution.ts';
 import { createExplanations } from './explanations.ts';
@@ -61,7 +62,7 @@ export interface Runtime {
   roleOf(identity: { userId?: string }, workspaceId: string, correlationId: string): Promise<string | undefined>;
   /** Makes a run durable and begins it; its caller does not wait. */
   accept(request: RunRequest): Promise<RunRecord>;
-  /** How many runs of the correlation id were ended. */
+  /** How many open runs of the correlation id there were; those that another node has, or had when it died, end a moment later. */
   cancel(workspaceId: string, correlationId: string, callId?: string): Promise<number>;
   /** @throws ObjectNotFoundError · BadParametersError */
   retry(workspaceId: string, runId: string): Promise<RunRecord>;
@@ -108,6 +109,7 @@ export async function openRuntime(host: Host, { compile, interpret }: Engine): P
   const guard = createGuard(config);
   const throttle = createThrottle(cache, config);
   const store = createRunStore(cache);
+  const cancellations = createCancellations(cache);
   const organisations = createOrganisations({
     sessions,
     ask: (params, correlationId) => broker.call('orgs.context', params, { meta: host.systemMeta(correlationId) } as never),
@@ -140,6 +142,7 @@ export async function openRuntime(host: Host, { compile, interpret }: Engine): P
     cache,
     models,
     store,
+    cancellations,
     turns: createTurns({ total: config.runsPerNode, perWorkspace: config.runsPerWorkspace }),
     services: { bus, config, contexts, waits, guard, throttle, events, platform, log },
     interpret,
@@ -169,12 +172,21 @@ export async function openRuntime(host: Host, { compile, interpret }: Engine): P
     }
   };
 
+  /** Whether a run was open: closed here when nobody has it, else ended by whoever has it, or takes it over. */
+  async function endOpen(workspaceId: string, id: string): Promise<boolean> {
+    for (;;) {
+      const held = await store.find(workspaceId, id);
+      if (!held || FINAL_STATES.includes(held.record.state)) return false;
+      if (held.record.state === 'running' || (await store.close(held, 'cancelled'))) return true;
+    }
+  }
+
   // Runs of the past first: they must be findable before new events arrive.
   await recovery.start();
   await schedules.start();
   const subscriptions = await startConsumers({
     bus,
-    cache,
+    cancellations,
     config,
     models,
     sessions,
@@ -224,16 +236,20 @@ export async function openRuntime(host: Host, { compile, interpret }: Engine): P
     },
 
     async cancel(workspaceId, correlationId, callId) {
-      let count = execution.cancelLocal(workspaceId, correlationId, callId);
-      void broker.broadcast('runtime.cancelled', { workspaceId, correlationId, ...(callId === undefined ? {} : { callId }) }, ['runtime']);
-      if (callId !== undefined) return count;
-      await cache.set(cancelledKey(workspaceId, correlationId), true, { ttlMs: 10 * MINUTE });
-      for (const id of await store.ofCorrelation(workspaceId, correlationId)) {
-        const held = await store.find(workspaceId, id);
-        if (held && (held.record.state === 'waiting' || held.record.state === 'accepted') && (await store.close(held, 'cancelled')))
-          count++;
-      }
-      return count;
+      const tell = () => {
+        void broker.broadcast('runtime.cancelled', { workspaceId, correlationId, ...(callId === undefined ? {} : { callId }) }, [
+          'runtime',
+        ]);
+        return execution.cancelLocal(workspaceId, correlationId, callId);
+      };
+      if (callId !== undefined) return tell().length;
+      const ids = await store.ofCorrelation(workspaceId, correlationId);
+      const begun = (await store.findMany(workspaceId, ids)).flatMap((record) => (record ? [begunAt(record)] : []));
+      // First the mark: whom the word does not reach finds it there, a node that takes a run over or is about to begin one.
+      await cancellations.mark(workspaceId, correlationId, begun);
+      const ended = new Set(tell());
+      for (const id of ids) if (await endOpen(workspaceId, id)) ended.add(id);
+      return ended.size;
     },
 
     async retry(workspaceId, runId) {
@@ -245,8 +261,9 @@ export async function openRuntime(host: Host, { compile, interpret }: Engine): P
           data: { state: held.record.state },
         });
       const loaded = await models.get(workspaceId);
-      const { isChanged, kept } = await keptForRetry(cache, held.record, loaded);
-      const { request } = held.record;
+      const { request, correlationId } = held.record;
+      const at = await cancellations.nextBegin(workspaceId, correlationId);
+      const { isChanged, kept } = await keptForRetry(cache, held.record, loaded, at);
       const ref = runRef(workspaceId, runId);
       await store.due(ref, Date.now() + SECOND);
       const changed = await store.reopen(held, {
@@ -256,6 +273,7 @@ export async function openRuntime(host: Host, { compile, interpret }: Engine): P
         durationMs: undefined,
       } as unknown as Partial<RunRecord>);
       if (!changed) throw fault('VersionConflict');
+      await cancellations.lift(workspaceId, correlationId, at);
       await store.due(ref, Date.now());
       return changed.record;
     },
@@ -290,6 +308,7 @@ async function keptForRetry(
   cache: CacheDriver,
   { workspaceId, id, automation, state, updatedAt, kept }: RunRecord,
   loaded: LoadedWorkspace,
+  at: number,
 ): Promise<{ isChanged: boolean; kept: RunRecord['kept'] }> {
   const from = kept?.from ?? 0;
   const key = journalKey(workspaceId, id);
@@ -301,8 +320,5 @@ async function keptForRetry(
   // It ends with the record of an ended run: an open one may wait for a month.
   if (head) await cache.expire(key, OPEN_MS);
   const readsAgain = state === 'failed' && Date.now() - Date.parse(updatedAt) < KEYS_KNOWN_MS;
-  return {
-    isChanged,
-    kept: { from: isChanged ? upTo : from, upTo, readsAgain, revision: loaded.revision, model: loaded.version, at: Date.now() },
-  };
+  return { isChanged, kept: { from: isChanged ? upTo : from, upTo, readsAgain, revision: loaded.revision, model: loaded.version, at } };
 }

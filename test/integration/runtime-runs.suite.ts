@@ -503,6 +503,59 @@ export function runsSuite(title: string, openStores: () => Promise<{ stores: Sto
       await eventually(async () => expect((await global(a)).listened).toBe(1));
     });
 
+    describe('a cancel', () => {
+      const automations: Record<string, Automation> = {
+        victim: {
+          events: ['victim'],
+          run: async (ask) => {
+            await ask(increment('victim'));
+            await ask({ type: 'fetch', request: { url: stubUrl, method: 'POST', body: {} } });
+            await ask(increment('victim went on'));
+          },
+        },
+        parent: {
+          events: ['parent'],
+          run: async (ask, { payload }) => {
+            await ask(increment('parent'));
+            await ask({ type: 'emit', event: 'parent told', payload: {} });
+            await ask({ type: 'fetch', request: { url: stubUrl, method: 'POST', body: {} } });
+            await ask({ type: 'wait', oneOf: [{ event: 'go', filters: { 'payload.to': payload.id } }], timeoutS: 600 });
+            await ask({ type: 'emit', event: 'child', payload: {} });
+          },
+        },
+        kid: { events: ['child'], run: async (ask) => void (await ask(increment('kid'))) },
+        told: { events: ['parent told'], run: async (ask) => void (await ask(increment('told'))) },
+      };
+      const runOf = async (on: RuntimeNode, trigger: string, state: string): Promise<RunRecord> =>
+        (await eventually(
+          async () =>
+            (
+              await on.runtime.store.list(WORKSPACE, 100, state)
+            ).find((run) => run.trigger.id === trigger && ['victim', 'parent'].includes(run.automation)) ?? false,
+          { timeoutMs: 15_000 },
+        )) as RunRecord;
+
+      it('ends a run whose node has just died, and counts it', async () => {
+        let release: () => void = () => {};
+        hold = new Promise((done) => (release = done));
+        const a = await node(automations, 'a');
+        const id = await a.emit('victim');
+        await eventually(() => keysSeen.length === 1);
+        const { correlationId } = await runOf(a, id, 'running');
+        await a.die();
+        nodes = [];
+        const b = await node(automations, 'b');
+
+        expect(await b.runtime.cancel(WORKSPACE, correlationId)).toBe(1);
+
+        hold = null;
+        release();
+        await runOf(b, id, 'cancelled');
+        expect((await global(b))['victim went on']).toBeUndefined();
+        expect(await b.runtime.cancel(WORKSPACE, correlationId)).toBe(0);
+      });
+    });
+
     it('of two who begin a run again at once one does, and the other has touched nothing', async () => {
       let isRepaired = false;
       const a = await node({
