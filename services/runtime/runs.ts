@@ -262,7 +262,8 @@ export function createRunStore(cache: CacheDriver, now: () => number = Date.now)
         ...(held.version > 1 ? [cache.removeScored(DUE_KEY, runRef(ws, id))] : []),
         cache.removeMembers(correlationKey(ws, held.record.correlationId), [id]),
         ...(owner ? [cache.removeMembers(nodeRunsKey(owner), [runRef(ws, id)])] : []),
-        ...(state === 'done' || state === 'cancelled' ? [cache.delete(journalKey(ws, id))] : []),
+        // Whoever begins it again needs it, as long as there is a record to begin from.
+        state === 'done' ? cache.delete(journalKey(ws, id)) : cache.expire(journalKey(ws, id), KEEP_MS[state] as number),
         ...(payloadAt === undefined
           ? []
           : [state === 'done' ? cache.delete(payloadKey(held.record)) : cache.expire(payloadKey(held.record), KEEP_MS[state] as number)]),
@@ -289,7 +290,9 @@ export function createRunStore(cache: CacheDriver, now: () => number = Date.now)
 
     /** Makes an ended run an open one again. `null`: somebody else was faster. */
     async reopen(held: Held, change: Partial<RunRecord>): Promise<Held | null> {
-      const { workspaceId: ws, id, startedAt } = held.record;
+      const { workspaceId: ws, id, startedAt, correlationId } = held.record;
+      // Before the record: an open run that cannot be found cannot be cancelled.
+      await cache.addMembers(correlationKey(ws, correlationId), [id], { ttlMs: OPEN_MS });
       const opened = await store.change(held, { ...change, state: 'accepted', attempts: 0 });
       if (opened) await cache.addScored(openKey(ws), id, -Date.parse(startedAt));
       return opened;

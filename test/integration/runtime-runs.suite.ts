@@ -554,6 +554,36 @@ export function runsSuite(title: string, openStores: () => Promise<{ stores: Sto
         expect((await global(b))['victim went on']).toBeUndefined();
         expect(await b.runtime.cancel(WORKSPACE, correlationId)).toBe(0);
       });
+
+      it('of a run that was begun again ends it, whatever it had ended as', async () => {
+        const a = await node(automations);
+        const id = await a.emit('parent');
+        const { correlationId, id: run } = await runOf(a, id, 'waiting');
+        await a.runtime.cancel(WORKSPACE, correlationId);
+        await a.runtime.retry(WORKSPACE, run);
+        await runOf(a, id, 'waiting');
+
+        expect(await a.runtime.cancel(WORKSPACE, correlationId)).toBe(1);
+
+        await runOf(a, id, 'cancelled');
+      });
+
+      it('is over when the run is begun again: it goes on where it was, and what it tells starts automations', async () => {
+        const a = await node(automations);
+        await a.cache.delete(`ctx:{${WORKSPACE}}:global`);
+        const id = await a.emit('parent');
+        const { correlationId, id: run } = await runOf(a, id, 'waiting');
+        expect(await a.runtime.cancel(WORKSPACE, correlationId)).toBe(1);
+
+        await a.runtime.retry(WORKSPACE, run);
+        await runOf(a, id, 'waiting');
+        await a.emit('go', { to: id });
+
+        await runOf(a, id, 'done');
+        await eventually(async () => expect((await global(a)).kid).toBe(1));
+        expect(await global(a)).toMatchObject({ parent: 1, told: 1, kid: 1 });
+        expect(keysSeen).toHaveLength(1);
+      });
     });
 
     it('of two who begin a run again at once one does, and the other has touched nothing', async () => {
