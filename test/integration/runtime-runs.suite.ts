@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/glob
 import { fault } from '../../mixins/shared/errors.ts';
 import { EMIT_TOPIC, type PrismeEvent } from '../../mixins/shared/event.ts';
 import { hexId } from '../../mixins/shared/ids.ts';
+import { journalKey } from '../../services/runtime/journal.ts';
 import { createRunStore, NODES_KEY, nodeRunsKey, type RunRecord, runRef } from '../../services/runtime/runs.ts';
 import { testRequest } from '../../services/runtime/starts.ts';
 import { automationAt, type Match } from '../../services/runtime/triggers.ts';
@@ -596,6 +597,7 @@ export function runsSuite(title: string, openStores: () => Promise<{ stores: Sto
             await ask({ type: 'fetch', request: { url: stubUrl, method: 'POST', body: {} } });
             if (!isRepaired) throw fault('BadParametersError', { message: 'not yet' });
             await ask(increment('succeeded'));
+            await ask({ type: 'wait', oneOf: [{ event: 'never' }], timeoutS: 600 });
           },
         },
       });
@@ -603,14 +605,28 @@ export function runsSuite(title: string, openStores: () => Promise<{ stores: Sto
       const failed = await eventually(async () => (await a.runtime.store.list(WORKSPACE, 1, 'failed'))[0] ?? false);
       const { id } = failed as RunRecord;
       isRepaired = true;
+      // The first has read the record when it is held up.
+      const read = a.cache.list;
+      let goOn: () => void = () => {};
+      const held = new Promise<void>((done) => (goOn = done));
+      a.cache.list = async (...args) => {
+        a.cache.list = read;
+        await held;
+        return read.apply(a.cache, args) as never;
+      };
+      const first = a.runtime.retry(WORKSPACE, id);
+      await eventually(() => a.cache.list === read);
+      await a.runtime.retry(WORKSPACE, id);
+      await eventually(async () => expect((await a.runtime.store.find(WORKSPACE, id))?.record.state).toBe('waiting'), {
+        timeoutMs: 10_000,
+      });
+      const journal = await a.cache.list(journalKey(WORKSPACE, id));
 
-      const outcomes = await Promise.allSettled([1, 2, 3].map(() => a.runtime.retry(WORKSPACE, id)));
+      goOn();
 
-      const refused = outcomes.filter((outcome) => outcome.status === 'rejected').map(({ reason }) => reason.type);
-      expect(refused).toHaveLength(2);
-      for (const type of refused) expect(['VersionConflict', 'BadParametersError']).toContain(type);
-      await eventually(async () => expect((await global(a)).succeeded).toBe(1));
-      expect((await global(a))['fails once']).toBe(1);
+      await expect(first).rejects.toMatchObject({ type: 'VersionConflict' });
+      expect(await a.cache.list(journalKey(WORKSPACE, id))).toEqual(journal);
+      expect(await global(a)).toMatchObject({ 'fails once': 1, succeeded: 1 });
       expect(keysSeen).toHaveLength(1);
     });
 
