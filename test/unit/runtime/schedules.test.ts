@@ -25,6 +25,13 @@ describe('the next slot', () => {
     expect(nextSlot({ cron: '* * * * *', timezone: 'UTC' }, last, 15 * MINUTE, last)).toBe(at('2026-01-01T10:15:00Z'));
   });
 
+  it('is found however many slots are too close to the last run', () => {
+    const last = at('2026-01-01T10:00:00Z');
+
+    expect(nextSlot({ cron: '* * * * * *', timezone: 'UTC' }, last, 120 * MINUTE, last)).toBe(at('2026-01-01T12:00:00Z'));
+    expect(nextSlot({ cron: '* * * * * *', timezone: 'Europe/Paris' }, last, 120 * MINUTE, last)).toBe(at('2026-01-01T12:00:00Z'));
+  });
+
   it('does not exist for a date that never comes', () => {
     expect(nextSlot({ cron: '0 0 30 2 *', timezone: 'UTC' }, at('2026-01-01T00:00:00Z'))).toBeNull();
   });
@@ -144,6 +151,22 @@ describe('schedules', () => {
       type: 'scheduleMissed',
       details: { missed: 3, from: '2026-01-01T11:00:00.000Z' },
     });
+  });
+
+  it.each([
+    ['20 hours', '2026-01-02T06:00:10Z', 1199, '2026-01-02T05:59:00.000Z', '2026-01-02T06:00:00.000Z'],
+    ['a month', '2026-02-01T10:00:10Z', 44639, '2026-02-01T09:59:00.000Z', '2026-02-01T10:00:00.000Z'],
+  ])('tell of every slot that was missed in %s, and make up for the last one only', async (_, until, missed, to, last) => {
+    const a = await node();
+    await a.reconcile(workspace(1, { minutely: ['* * * * *'] }));
+    a.stop();
+    now = at(until);
+
+    await node();
+
+    await eventually(() => fired().length === 1 && sent.some(({ type }) => type === 'error'));
+    expect(fired()[0]?.payload.startedAt).toBe(last);
+    expect(sent.find(({ type }) => type === 'error')?.payload.details).toMatchObject({ missed, from: '2026-01-01T10:01:00.000Z', to });
   });
 
   it('that are no patterns are listed with their problem', async () => {
