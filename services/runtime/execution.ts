@@ -5,8 +5,9 @@
  * (another node has it). A store that fails is none of them: it throws, and whoever gave the run tries again.
  */
 import { randomBytes } from 'node:crypto';
-import { MINUTE, SECOND } from '../../mixins/shared/clock.ts';
+import { DAY, SECOND } from '../../mixins/shared/clock.ts';
 import { fault, isFault, toPublicError } from '../../mixins/shared/errors.ts';
+import { lru } from '../../mixins/shared/lru.ts';
 import { slotMap } from '../../mixins/shared/slot-map.ts';
 import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
 import { type ActServices, secretArguments } from './acts.ts';
@@ -91,12 +92,13 @@ const TRUST_MS = 2 * SECOND;
 const REST_MS = 50;
 /** Runs in memory beyond which waiting ones leave at once. */
 const CROWD = 100;
-const JOURNAL_TTL_MS = 32 * 24 * 60 * MINUTE;
+const JOURNAL_TTL_MS = 32 * DAY;
 
 export function createExecution(options: ExecutionOptions) {
   const { cache, models, store, cancellations, turns, services, interpret, owner, lastBeatAt, maxAttempts = 5, graceMs = SECOND } = options;
   const actives = slotMap<string, ActiveRun>();
-  const keptModels = new Set<string>();
+  /** Models whose life was prolonged: with a day, what is left is longer than any wait. */
+  const keptModels = lru<string, true>({ max: 10_000, ttl: DAY });
   const pace = createPace(SLICE_MS);
 
   const newRecord = (request: RunRequest, loaded: LoadedWorkspace | undefined, state: RunRecord['state']): RunRecord => ({
@@ -378,7 +380,7 @@ export function createExecution(options: ExecutionOptions) {
       const key = `${request.workspaceId}/${loaded.version}`;
       if (!keptModels.has(key)) {
         await store.keepModel(request.workspaceId, loaded.version, loaded.parts);
-        keptModels.add(key);
+        keptModels.set(key, true);
       }
       const deadline = Math.min(...waits.map((wait) => wait.deadline));
       const ref = runRef(request.workspaceId, request.id);

@@ -319,10 +319,13 @@ export function createRunStore(cache: CacheDriver, now: () => number = Date.now)
 
     due: (ref: string, at: number): Promise<void> => cache.addScored(DUE_KEY, ref, at),
 
-    /** Keeps the model a suspended run must end on; written once per version. */
+    /** Keeps the model a suspended run must end on, from now on for as long as a run may wait; written once per version. */
     async keepModel(ws: string, version: string, parts: ModelParts): Promise<void> {
+      const key = snapshotKey(ws, version);
+      // Mostly it is there, kept for a run that was put to sleep weeks ago: this one needs it longer.
+      if (await cache.expire(key, OPEN_MS)) return;
       try {
-        await cache.set(snapshotKey(ws, version), parts, { ifVersion: 0, ttlMs: OPEN_MS });
+        await cache.set(key, parts, { ifVersion: 0, ttlMs: OPEN_MS });
       } catch (error) {
         if (!isFault(error, 'VersionConflict')) throw error;
       }

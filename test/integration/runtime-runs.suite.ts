@@ -587,6 +587,25 @@ export function runsSuite(title: string, openStores: () => Promise<{ stores: Sto
       });
     });
 
+    it('the model a run was put to sleep with is kept as long as the last one may wait that was', async () => {
+      const a = await node({});
+      const keys = async () => {
+        const found: string[] = [];
+        for await (const key of a.cache.keys(`run:{${WORKSPACE}}:model:77`)) found.push(key);
+        return found;
+      };
+      await a.runtime.store.keepModel(WORKSPACE, '77', { workspace: {}, apps: {} } as never);
+      const [key] = await keys();
+      // As weeks later: little is left of its life.
+      await a.cache.expire(key as string, 300);
+
+      await a.runtime.store.keepModel(WORKSPACE, '77', { workspace: {}, apps: {} } as never);
+
+      await a.cache.set('a life as short', true, { ttlMs: 400 });
+      await eventually(async () => expect(await a.cache.get('a life as short')).toBeNull());
+      expect(await a.runtime.store.keptModel(WORKSPACE, '77')).not.toBeNull();
+    });
+
     it('of two who begin a run again at once one does, and the other has touched nothing', async () => {
       let isRepaired = false;
       const a = await node({
