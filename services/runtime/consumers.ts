@@ -70,6 +70,7 @@ export async function startConsumers(options: ConsumersOptions): Promise<Subscri
       ...(user ? { userId: user } : {}),
       ...(sessionId ? { sessionId } : {}),
       ...(known?.email ? { email: known.email } : {}),
+      ...(known?.emailVerified ? { emailVerified: true as const } : {}),
       ...(known?.authData ? { authData: known.authData } : {}),
     };
     // Told in somebody's name by another workspace, or under a name an automation took: he is named, and did not do it.

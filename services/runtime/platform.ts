@@ -63,6 +63,7 @@ export function createPlatform({ broker, auth, bus, cache, sessions, models, mod
         sessionId: id,
         authData: known?.authData ?? {},
         ...(known?.email ? { email: known.email } : {}),
+        ...(known?.emailVerified ? { emailVerified: true as const } : {}),
       };
       // Taking somebody's session gives his data, never his roles; coming back to one's own restores them.
       if (id !== request.identity.sessionId) return identity;

@@ -20,11 +20,12 @@ export const isPosed = (request: Pick<RunRequest, 'identity'>, frame: Pick<Frame
 /** The claims that rights are judged by: none for an identity that was taken, or brought by another workspace. */
 export function rightsOf(identity: RunIdentity) {
   if (isNamed(identity)) return {};
-  const { userId, sessionId, email, authData, platformRole } = identity;
+  const { userId, sessionId, email, emailVerified, authData, platformRole } = identity;
   return {
     ...(userId ? { userId } : {}),
     ...(sessionId ? { sessionId } : {}),
     ...(email ? { email } : {}),
+    ...(emailVerified ? { emailVerified } : {}),
     ...(authData ? { authData } : {}),
     ...(platformRole ? { role: platformRole } : {}),
   };

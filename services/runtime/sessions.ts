@@ -15,6 +15,8 @@ export interface SessionRecord {
   sessionId: string;
   userId: string;
   email?: string;
+  /** The address was proven; records of earlier versions do not say so, and give no right that asks for it. */
+  emailVerified?: boolean;
   authData?: JsonObject;
   /** Milliseconds since the epoch. */
   startedAt: number;
@@ -80,19 +82,26 @@ export function createSessions(cache: CacheDriver, now: () => number = Date.now)
      * Keeps who a verified caller is, so that the events of his runs, which name the session only, still lead to him. For sessions whose
      * sign-in this installation has not seen (access tokens, a lost cache).
      */
-    async learn({ kind, userId, sessionId, email, authData }: Identity): Promise<void> {
+    async learn({ kind, userId, sessionId, email, emailVerified = false, authData }: Identity): Promise<void> {
       if (kind !== 'user' || !userId || !sessionId || learnt.has(sessionId)) return;
       const record: SessionRecord = {
         sessionId,
         userId,
         ...(email ? { email } : {}),
+        emailVerified,
         ...(authData ? { authData } : {}),
         startedAt: now(),
         expiresAt: now() + LEARNT_MS,
       };
       learnt.set(sessionId, true);
       const before = (await cache.get<SessionRecord>(keyOf(sessionId)))?.value;
-      if (!before || before.expiresAt < record.expiresAt) await keep(record, LEARNT_MS);
+      if (!before || before.expiresAt < record.expiresAt) return keep(record, LEARNT_MS);
+      // Proven since he signed in, or signed in with an earlier version.
+      if (before.userId === userId && (before.email !== email || (before.emailVerified ?? false) !== emailVerified)) {
+        const { startedAt, expiresAt } = before;
+        known.delete(sessionId);
+        await keep({ ...record, startedAt, expiresAt }, expiresAt - now());
+      }
     },
 
     /** The record of a live session, or `null`. */
@@ -123,6 +132,7 @@ export function createSessions(cache: CacheDriver, now: () => number = Date.now)
         sessionId,
         userId: String(event.payload.id ?? event.source.userId ?? sessionId),
         ...(typeof event.payload.email === 'string' ? { email: event.payload.email } : {}),
+        emailVerified: event.payload.emailVerified === true,
         ...(event.payload.authData ? { authData: event.payload.authData as JsonObject } : {}),
         startedAt: Date.parse(event.createdAt),
         expiresAt,

@@ -63,6 +63,7 @@ export function runIdentity(identity: Identity, workspaceId: string, role?: stri
   if (identity.sessionId) as.sessionId = identity.sessionId;
   if (identity.authData) as.authData = identity.authData;
   if (identity.email) as.email = identity.email;
+  if (identity.emailVerified) as.emailVerified = true;
   if (role) as.role = role;
   if (isAway(identity, workspaceId)) as.isAway = true;
   if (identity.kind === 'user' || identity.kind === 'anonymous' || identity.kind === 'service') as.isProven = true;

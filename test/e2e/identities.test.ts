@@ -348,3 +348,54 @@ describe('automations that cause themselves come to an end', () => {
       expect(await expectOk(hook(victim, id, 'deep', {}, { 'x-prismeai-run': header }))).toEqual({ depth: 1 });
   });
 });
+
+describe('a role for proven addresses', () => {
+  const bound = { staff: { auth: { prismeai: { conditions: { 'authData.email': { $regex: '@corp\\.example$' } } } } } };
+  const guarded = {
+    authorizations: { action: 'staff' },
+    when: { endpoint: true, events: ['staff'] },
+    do: [{ emit: { event: 'staff.ran', payload: { role: '{{user.role}}' } } }],
+    output: { role: '{{user.role}}' },
+  };
+  let id: string;
+  let bob: Client;
+  beforeAll(async () => {
+    bob = await confirmedUser(platform.url, mails, 'bob@corp.example');
+    id = await workspaceOf(victim, {
+      guarded,
+      calls: { do: [{ guarded: { output: 'r' } }], output: '{{r}}' },
+      relays: { do: [{ emit: { event: 'staff' } }], output: 1 },
+      returns: {
+        do: [
+          { set: { name: 'own', value: '{{session.id}}' } },
+          { set: { name: 'session.id', value: 'somebody' } },
+          { set: { name: 'session.id', value: '{{own}}' } },
+          { guarded: { output: 'r' } },
+        ],
+        output: '{{r}}',
+      },
+    });
+    const rules = [{ role: 'staff', action: ['execute'], subject: 'automations', conditions: { 'authorizations.action': 'staff' } }];
+    await expectOk(
+      victim.request('PUT', `/workspaces/${id}/security`, {
+        authorizations: { roles: { editor: {}, ...bound }, rules: [...rules, { action: ['create'], subject: 'events' }] },
+      }),
+    );
+  });
+  const runs = async () => (await typesOf(victim, id)).filter((type: string) => type === 'staff.ran').length;
+
+  it.each(['guarded', 'calls', 'returns'])('runs what it may by a webhook: %s', async (slug) => {
+    expect(await hook(bob, id, slug)).toMatchObject({ status: 200, body: { role: 'staff' } });
+    expect((await hook(mallory, id, slug)).status).toBe(403);
+  });
+
+  it('runs what it may by events, told by himself or by a run of his', async () => {
+    const before = await runs();
+    await expectOk(mallory.post(`/workspaces/${id}/events`, { events: [{ type: 'staff', payload: {} }] }));
+    await expectOk(bob.post(`/workspaces/${id}/events`, { events: [{ type: 'staff', payload: {} }] }));
+    await eventually(async () => expect(await runs()).toBe(before + 1));
+    await expectOk(hook(mallory, id, 'relays'));
+    await expectOk(hook(bob, id, 'relays'));
+    await eventually(async () => expect(await runs()).toBe(before + 2));
+  });
+});

@@ -62,6 +62,7 @@ export async function announce(
     {
       id: user.id,
       ...(user.email ? { email: user.email } : {}),
+      ...(user.email && user.emailVerified ? { emailVerified: true } : {}),
       authData: shownUser(user).authData as JsonObject,
       ...(ip ? { ip } : {}),
       session: { id, expiresIn: lifeS, expires: new Date(expiresAt).toISOString() },

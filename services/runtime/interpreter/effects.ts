@@ -25,6 +25,8 @@ export interface RunIdentity {
   sessionId?: string;
   authData?: JsonObject;
   email?: string;
+  /** The address was proven; absent in runs begun by earlier versions, which are judged without it. */
+  emailVerified?: true;
   /** Role in the running workspace. */
   role?: string;
   /** Role on the platform; of the person who started the run himself, never of who he switched to. */

@@ -86,6 +86,28 @@ describe('sessions', () => {
     expect(await sessions.find('s1')).toBeNull();
   });
 
+  it('know whether the address was proven: at the sign-in, when it is proven later, and not from records that do not say so', async () => {
+    const login = (id: string, more: object) =>
+      createSessions(cache).apply(
+        event('gateway.login.succeeded', { id: 'u1', email: 'a@b.c', authData: {}, session: { id, expiresIn: 3600 * 24 }, ...more }),
+      );
+    const isProven = async (id: string) => Boolean((await createSessions(cache).find(id))?.emailVerified);
+    await login('s1', { emailVerified: true });
+    await login('s2', {});
+    expect([await isProven('s1'), await isProven('s2')]).toEqual([true, false]);
+    const before = await createSessions(cache).find('s2');
+
+    const call = { kind: 'user', userId: 'u1', email: 'a@b.c' };
+    await createSessions(cache).learn({ ...call, sessionId: 's2', emailVerified: true } as never);
+    await createSessions(cache).learn({ ...call, sessionId: 's3', emailVerified: true } as never);
+    await createSessions(cache).learn({ ...call, sessionId: 's1' } as never);
+
+    expect([await isProven('s1'), await isProven('s2'), await isProven('s3')]).toEqual([false, true, true]);
+    expect(await createSessions(cache).find('s2')).toMatchObject({ startedAt: before?.startedAt, expiresAt: before?.expiresAt });
+    await createSessions(cache).learn({ ...call, userId: 'other', sessionId: 's2' } as never);
+    expect((await createSessions(cache).find('s2'))?.userId).toBe('u1');
+  });
+
   it('are learnt from verified calls of users, not of anonymous ones', async () => {
     const sessions = createSessions(cache);
     await sessions.learn({ kind: 'user', userId: 'u1', sessionId: 's1' } as never);
