@@ -21,8 +21,24 @@ const PAGE_TYPE = /html|xml|xsl|multipart|unknown/i;
 const clean = (value: string) => value.replace(/[\r\n\0]+/g, ' ');
 const cleaned = (value: unknown) => (Array.isArray(value) ? value.map((item) => clean(String(item))) : clean(String(value)));
 
-function setHeaders(response: ServerResponse, headers: CallMeta['$responseHeaders'] = {}): void {
-  for (const [name, value] of Object.entries(headers)) if (value !== undefined) response.setHeader(name, cleaned(value));
+/**
+ * Whether a value has letters that are bytes of UTF-8 (http-answer.ts). Node writes a head that goes out in one piece with a text in the encoding of that
+ * text, which would encode them once more; before bytes it writes the head as it stands.
+ */
+const isWide = (value: string | string[]) => NOT_ASCII.test(String(value));
+const NOT_ASCII = /[^\u0000-\u007f]/;
+const NOTHING = Buffer.alloc(0);
+
+/** Whether one of them is wide. */
+function setHeaders(response: ServerResponse, headers: CallMeta['$responseHeaders'] = {}): boolean {
+  let hasWide = false;
+  for (const [name, value] of Object.entries(headers)) {
+    if (value === undefined) continue;
+    const told = cleaned(value);
+    response.setHeader(name, told);
+    hasWide ||= isWide(told);
+  }
+  return hasWide;
 }
 
 function sendText(response: ServerResponse, status: number, text: string | Buffer): void {
@@ -32,10 +48,11 @@ function sendText(response: ServerResponse, status: number, text: string | Buffe
 }
 
 /** Bytes flow as fast as the client reads; when it leaves, the source is told. */
-function sendStream(response: ServerResponse, status: number, stream: Readable): void {
+function sendStream(response: ServerResponse, status: number, stream: Readable, hasWide: boolean): void {
   response.statusCode = status;
   if (!response.hasHeader('content-type')) response.setHeader('content-type', 'application/octet-stream');
-  response.flushHeaders();
+  if (hasWide) response.write(NOTHING);
+  else response.flushHeaders();
   stream.on('error', () => response.destroy());
   response.on('close', () => stream.destroy());
   stream.pipe(response);
@@ -50,14 +67,15 @@ export function abandon(result: unknown): void {
 }
 
 export function sendResult(response: ServerResponse, result: unknown, meta: CallMeta): void {
+  let hasWide: boolean;
   try {
-    setHeaders(response, meta.$responseHeaders);
+    hasWide = setHeaders(response, meta.$responseHeaders);
   } catch (error) {
     abandon(result);
     throw error;
   }
   const status = meta.$statusCode ?? 200;
-  if (result instanceof Readable) sendStream(response, status, result);
+  if (result instanceof Readable) sendStream(response, status, result, hasWide);
   else if (result instanceof Uint8Array) sendText(response, status, Buffer.from(result));
   else sendValue(response, status, result);
 }
@@ -82,11 +100,19 @@ export function sendWebhook(response: GatewayResponse, result: unknown, meta: Ca
   }
   const { status, headers, body, encoding } = result;
   const told: WebhookAnswer['headers'] = {};
-  for (const name in headers) if (headers[name] !== undefined) told[name] = cleaned(headers[name]);
+  let hasWide = false;
+  for (const name in headers) {
+    const said = headers[name];
+    if (said === undefined) continue;
+    const value = cleaned(said);
+    told[name] = value;
+    if (value !== JSON_TYPE && isWide(value)) hasWide = true;
+  }
   if (encoding === 'json') told['content-type'] ??= JSON_TYPE;
   if (told['set-cookie'] !== undefined) dropOurCookies(told);
   if (told['content-type'] !== JSON_TYPE && encoding !== 'empty' && isPage(told['content-type'])) confine(told);
-  response.send(status, told, contentOf(body, encoding));
+  const content = contentOf(body, encoding);
+  response.send(status, told, hasWide ? Buffer.from(content) : content);
 }
 
 const isWebhookAnswer = (value: unknown): value is WebhookAnswer =>

@@ -26,6 +26,10 @@ const SSE_HEADERS = { 'content-type': 'text/event-stream', 'cache-control': 'no-
 /** Headers of a hop: they belong to the server, not to an automation. */
 const OWN_HEADERS = new Set(['content-length', 'transfer-encoding', 'connection', 'keep-alive', 'upgrade', 'trailer', 'set-cookie2']);
 
+/** All but the tab. */
+const CONTROLS = /[\u0000-\u0008\u000a-\u001f\u007f]+/g;
+const NOT_ASCII = /[^\u0000-\u007f]/;
+
 export class HttpAnswer {
   private readonly keepAliveMinMs: number;
   private status = 200;
@@ -132,13 +136,22 @@ function send(target: PassThrough, value: unknown): Promise<void> | void {
 
 const isStatus = (value: unknown): boolean => Number.isInteger(Number(value)) && Number(value) >= 200 && Number(value) <= 599;
 
-/** Names a header may have; line breaks in values would let one header write others. */
+/**
+ * A value as HTTP sends it: bytes, each written as a letter of Latin-1. Other letters are sent in UTF-8, which is what browsers and clients make of them
+ * (Node has no form for them); controls are a space, since a line break would let one header write others.
+ */
+function headerText(value: unknown): string {
+  const text = String(value).replace(CONTROLS, ' ');
+  return NOT_ASCII.test(text) ? Buffer.from(text).toString('latin1') : text;
+}
+
+/** Names a header may have, and values. */
 function cleanHeaders(headers: JsonObject): Record<string, string> {
   const clean: Record<string, string> = {};
   for (const [name, value] of Object.entries(headers)) {
     const key = name.toLowerCase();
     if (!/^[a-z0-9!#$%&'*+.^_`|~-]+$/.test(key) || OWN_HEADERS.has(key) || value === undefined || value === null) continue;
-    clean[key] = String(typeof value === 'object' ? JSON.stringify(value) : value).replace(/[\r\n\0]+/g, ' ');
+    clean[key] = headerText(typeof value === 'object' ? JSON.stringify(value) : value);
   }
   return clean;
 }

@@ -93,6 +93,17 @@ describe('the answer', () => {
     expect(await response.text()).toBe('');
   });
 
+  it('has headers of any letters, as bytes of UTF-8', async () => {
+    const title = [http({ headers: { 'x-title': '{{body.title}}' } })];
+    const stream = [...title, http({ chunk: 1 })];
+
+    for (const path of [await endpoint({ do: title, output: 'ok' }), await endpoint({ do: title }), await endpoint({ do: stream })]) {
+      const { status, headers } = await anybody().post(path, { title: '日本\u0001é😀' });
+      expect(status).toBe(200);
+      expect(Buffer.from(headers.get('x-title') as string, 'latin1').toString()).toBe('日本 é😀');
+    }
+  });
+
   it('of a failed run is its error, without the request', async () => {
     const path = await endpoint({ do: [{ 'not there': {} }] });
 

@@ -1,3 +1,4 @@
+import { validateHeaderValue } from 'node:http';
 import { describe, expect, it } from '@jest/globals';
 import { fault } from '../../../mixins/shared/errors.ts';
 import { HttpAnswer, plainAnswer, type StreamedAnswer, visibleHeaders } from '../../../services/runtime/http-answer.ts';
@@ -34,6 +35,20 @@ describe('the answer of a webhook', () => {
       body: { ok: true },
       encoding: 'json',
     });
+  });
+
+  it.each([
+    ['letters beyond Latin-1', '日本 😀', Buffer.from('日本 😀').toString('latin1')],
+    ['letters of Latin-1, also as bytes of UTF-8', 'é', Buffer.from('é').toString('latin1')],
+    ['controls', 'a\u0001b\u007fc\td\u0085', 'a b c\td\u00c2\u0085'],
+  ])('has a form for headers with %s', async (_name, said, sent) => {
+    const http = new HttpAnswer({ keepAliveMinMs: 5000 });
+    await http.write({ headers: { 'x-title': said } });
+
+    const { headers } = http.finish({});
+
+    expect(headers['x-title']).toBe(sent);
+    expect(() => validateHeaderValue('x-title', headers['x-title'] as string)).not.toThrow();
   });
 
   it('becomes a stream with the first chunk, with the status given before, and ends with the output', async () => {
