@@ -41,7 +41,8 @@ do:
 output: '{{greeting}}'
 \`\`\`
 
-The payload of the trigger becomes its variables: \`body headers query method pathParams\` of a request, \`payload source id\` of an event, the arguments of a call.
+The payload of the trigger becomes its variables: \`body headers query method pathParams rawBody\` of a request, \`payload source id\` of an event, the arguments of a call.
+\`rawBody\` is the body as it came: a text, or bytes when it is no UTF-8, which \`base64()\` and \`run: crypto\` take as they are.
 \`output\` is evaluated at the end, also after a \`break\`. Only a missing \`name\`, a missing \`do\` or a \`do\` that is no list are refused on save;
 all other findings are warnings that travel with the answer, and the named errors when a run reaches them.`;
 

@@ -12,7 +12,10 @@ export interface WebhookParams {
   query: JsonObject;
   /** Parsed JSON, urlencoded or multipart body (files as UploadedFile at their field name), or text for other types. */
   body: unknown;
-  /** Base64 of the raw bytes when the body was not multipart and not empty (at most REQUEST_MAX_SIZE). */
+  /**
+   * Base64 of the raw bytes when the body was not multipart and not empty (at most REQUEST_MAX_SIZE). An automation that speaks of `rawBody` gets the
+   * text, or bytes when they are no UTF-8: `base64(rawBody)` and the crypto module take both.
+   */
   rawBody?: string;
   ip?: string;
   idempotencyKey?: string;

@@ -16,11 +16,11 @@ import type { JsonObject } from '../../mixins/shared/json.ts';
 import { lru } from '../../mixins/shared/lru.ts';
 import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
 import type { RunIdentity, TriggerInfo } from './interpreter/index.ts';
-import { journalKey, type KeptJournal } from './journal.ts';
+import { fromRecord, journalKey, type KeptJournal, toRecord } from './journal.ts';
 import { keyPart } from './key-part.ts';
 import type { ModelParts } from './models.ts';
 
-/** All that is needed to execute a run again from the top. Plain JSON. */
+/** All that is needed to execute a run again from the top. Plain JSON, but for the `rawBody` of a webhook, which may be bytes. */
 export interface RunRequest {
   /** Derived from what started it, so that a redelivery is the same run. */
   id: string;
@@ -121,8 +121,8 @@ const LARGE = 8_000;
 function isLarge(value: unknown, size = LARGE): boolean {
   let left = size;
   const take = (item: unknown): boolean => {
-    left -= typeof item === 'string' ? item.length : 4;
-    if (left <= 0 || typeof item !== 'object' || item === null) return left <= 0;
+    left -= typeof item === 'string' || item instanceof Uint8Array ? item.length : 4;
+    if (left <= 0 || item instanceof Uint8Array || typeof item !== 'object' || item === null) return left <= 0;
     if (Array.isArray(item)) return item.some(take);
     for (const name in item) {
       left -= name.length;
@@ -134,8 +134,19 @@ function isLarge(value: unknown, size = LARGE): boolean {
 }
 
 const withPayload = (record: RunRecord, payload: JsonObject): RunRecord => ({ ...record, request: { ...record.request, payload } });
+
+/** JSON has no bytes: a webhook's `rawBody` may be some, and nobody but us makes a field of that name at the top of a payload. */
+const packed = (payload: JsonObject): JsonObject =>
+  payload.rawBody instanceof Uint8Array ? { ...payload, rawBody: toRecord(payload.rawBody) } : payload;
+const unpacked = (payload: JsonObject): JsonObject =>
+  typeof payload.rawBody === 'object' ? { ...payload, rawBody: fromRecord(payload.rawBody) } : payload;
+
 /** A record as it is written. */
-const written = (record: RunRecord): RunRecord => (record.payloadAt === undefined ? record : withPayload(record, {}));
+function written(record: RunRecord): RunRecord {
+  const { payload } = record.request;
+  const kept = record.payloadAt === undefined ? packed(payload) : {};
+  return kept === payload ? record : withPayload(record, kept);
+}
 
 /** Life of a record of a run that has not ended: longer than any wait. */
 export const OPEN_MS = 32 * DAY;
@@ -169,9 +180,9 @@ export function createRunStore(cache: CacheDriver, now: () => number = Date.now)
   /** `null`: the payload is gone, and nobody can execute the run any more. */
   async function withItsPayload(held: Held): Promise<Held | null> {
     const { record } = held;
-    if (record.payloadAt === undefined) return held;
-    const found = await cache.get<JsonObject>(payloadKey(record));
-    if (found) return { ...held, record: withPayload(record, found.value) };
+    const isApart = record.payloadAt !== undefined;
+    const payload = isApart ? (await cache.get<JsonObject>(payloadKey(record)))?.value : record.request.payload;
+    if (payload) return { ...held, record: withPayload(record, unpacked(payload)) };
     // Not the case of a run that has ended meanwhile: its record has changed.
     await store.close(held, 'dead', { error: { error: 'RunLostError', message: 'The payload of the run is gone.' } });
     return null;
@@ -203,7 +214,7 @@ export function createRunStore(cache: CacheDriver, now: () => number = Date.now)
       // First the sets by which it is found again: a node may die between any two of these writes.
       if (owner) await cache.addMembers(nodeRunsKey(owner), [ref], { ttlMs: OPEN_MS });
       // Before the record that names it. Should this node die in between, nobody names it, and it goes at the end of its life.
-      if (isApart) await cache.set(payloadKey(record), record.request.payload, { ttlMs: OPEN_MS });
+      if (isApart) await cache.set(payloadKey(record), packed(record.request.payload), { ttlMs: OPEN_MS });
       try {
         const version = await cache.set(recordKey(ws, id), written(record), { ifVersion: 0, ttlMs: OPEN_MS });
         await Promise.all([

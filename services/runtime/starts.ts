@@ -2,6 +2,7 @@
  * starts — how something that happened becomes runs: webhooks, tests, events and schedules → requests with derived ids, identities and
  * payloads.
  */
+import { isUtf8 } from 'node:buffer';
 import { createHash } from 'node:crypto';
 import { type Identity, isAway } from '../../mixins/auth/identity.ts';
 import { isNative, type PrismeEvent } from '../../mixins/shared/event.ts';
@@ -91,6 +92,12 @@ function wantsRawBody({ model, automation }: Match): boolean {
   return wants;
 }
 
+/** A body as it came: its text, or its bytes when they are no UTF-8, for a text made of them would have lost what a signature is checked against. */
+function rawBodyOf(base64: string): string | Uint8Array {
+  const bytes = Buffer.from(base64, 'base64');
+  return isUtf8(bytes) ? bytes.toString('utf8') : bytes;
+}
+
 /** Ids of runs that nothing derives: this process, and a count. */
 const PROCESS = hexId().slice(0, 16);
 let count = 0;
@@ -152,7 +159,7 @@ export function webhookRequest(match: Match, params: WebhookParams, identity: Id
     method: params.method.toUpperCase(),
   };
   if (match.pathParams) payload.pathParams = match.pathParams;
-  if (params.rawBody && wantsRawBody(match)) payload.rawBody = Buffer.from(params.rawBody, 'base64').toString('utf8');
+  if (params.rawBody && wantsRawBody(match)) payload.rawBody = rawBodyOf(params.rawBody);
   payload.$http = {};
   const request: RunRequest = {
     id: key ? `k-${digest(workspaceId, slug, params.method, params.endpoint, callerOf(identity, headers), key)}` : `w-${freshId()}`,
@@ -166,7 +173,9 @@ export function webhookRequest(match: Match, params: WebhookParams, identity: Id
     isDurable: key !== undefined,
   };
   if (identity.kind === 'delegated') request.isNested = true;
-  if (key !== undefined) request.fingerprint = digest(JSON.stringify([params.query ?? {}, params.body ?? null]));
+  // A text may have lost bytes; a form and an object are the same in any writing.
+  const sent = typeof params.body === 'string' ? (params.rawBody ?? params.body) : params.body;
+  if (key !== undefined) request.fingerprint = digest(JSON.stringify([params.query ?? {}, sent ?? null]));
   return request;
 }
 

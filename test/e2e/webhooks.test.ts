@@ -177,6 +177,30 @@ describe('the request', () => {
     );
   });
 
+  it.each([
+    ['answered', 'POST', 200, {}],
+    ['accepted, and run from its record', 'PUT', 202, { prefer: 'respond-async', 'idempotency-key': 'bytes' }],
+  ])('that is no text can be checked and kept too: %s', async (_how, method, status, headers) => {
+    const path = await endpoint({
+      do: [
+        { run: { module: 'crypto', function: 'hmac', parameters: { data: '{{rawBody}}', key: 'shared' }, output: 'mine' } },
+        { set: { name: 'global.bytes', value: ['{{mine}}', '{% base64({{rawBody}}) %}', '{{method}}'] } },
+      ],
+    });
+    const look = await endpoint({ output: '{{global.bytes}}' });
+    const bytes = Buffer.from([0xff, 0xfe, 0, 1, 0x80, 0x89, 0x50]);
+
+    const response = await fetch(`${platform.url}${path}`, {
+      method,
+      headers: { ...headers, 'content-type': 'application/octet-stream' } as Record<string, string>,
+      body: bytes,
+    });
+
+    expect(response.status).toBe(status);
+    const expected = [createHmac('sha256', 'shared').update(bytes).digest('hex'), bytes.toString('base64'), method];
+    await eventually(async () => expect((await anybody().post(look, {})).body).toEqual(expected), { timeoutMs: 15_000 });
+  });
+
   it('brings files of a form at their fields, several of one name as a list', async () => {
     const path = await endpoint({ output: '{{body}}' });
     const form = new FormData();

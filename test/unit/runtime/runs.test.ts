@@ -148,6 +148,20 @@ describe('a large payload', () => {
   });
 });
 
+it.each([
+  ['small', 10],
+  ['large', 50_000],
+])('a %s body of bytes is bytes again for who claims its run, however often', async (_size, length) => {
+  const rawBody = Buffer.alloc(length, 0xff);
+  const held = await create({ body: '', rawBody });
+
+  for (const owner of ['second', 'third']) {
+    const claimed = (await store.claim((await store.find(WS, held.record.id)) as Held, owner)) as Held;
+    expect(rawBody.equals(claimed.record.request.payload.rawBody as Uint8Array)).toBe(true);
+    await store.change(claimed, { state: 'waiting' });
+  }
+});
+
 describe('a large answer', () => {
   const answer = { status: 200, headers: {}, body: large, encoding: 'text' };
 

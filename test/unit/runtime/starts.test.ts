@@ -39,6 +39,32 @@ describe('the body', () => {
   });
 });
 
+describe('the raw body', () => {
+  const rawOf = (bytes: Buffer) => request({ body: bytes.toString(), rawBody: bytes.toString('base64') }).payload.rawBody;
+
+  it('is a text when it is one, with all its characters', () => {
+    for (const text of ['{ "spaced":  "é" }', '\ufeffmarked', '日本 😀', 'a\0b']) expect(rawOf(Buffer.from(text))).toBe(text);
+  });
+
+  it('is bytes when no text can hold them', () => {
+    for (const bytes of [[0xff, 0xfe, 0, 1, 0x80], [0xe9], [0xed, 0xa0, 0x80], [...Buffer.from('é').subarray(0, 1)]]) {
+      const raw = rawOf(Buffer.from(bytes)) as Uint8Array;
+      expect(raw).toBeInstanceOf(Uint8Array);
+      expect([...raw]).toEqual(bytes);
+    }
+  });
+
+  it('tells two requests apart whose texts are the same', () => {
+    const fingerprintOf = (byte: number) => {
+      const bytes = Buffer.from([byte]);
+      return request({ idempotencyKey: 'k', body: bytes.toString(), rawBody: bytes.toString('base64') }).fingerprint;
+    };
+
+    expect(fingerprintOf(0xff)).toBe(fingerprintOf(0xff));
+    expect(fingerprintOf(0xff)).not.toBe(fingerprintOf(0xfe));
+  });
+});
+
 describe('an Idempotency-Key', () => {
   const idOf = (headers: Record<string, string>, claims: Partial<Identity> = {}) => request({ idempotencyKey: 'k', headers }, claims).id;
   const alice = { authorization: 'Bearer alice', accept: 'application/json' };
