@@ -19,6 +19,7 @@ export const SYSTEM_CALLS: Readonly<Record<string, string[]>> = {
     'workspaces.resolve',
     'workspaces.ids',
     'apps.model',
+    'apps.revisions',
     'tokens.mint',
     'orgs.context',
     'orgPrivileges.perform',

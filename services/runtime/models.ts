@@ -58,6 +58,8 @@ export interface ModelSources {
   workspace(id: string): Promise<ModelAnswer>;
   app(slug: string, version?: string): Promise<ModelAnswer>;
   revisions(ids: string[]): Promise<Record<string, number>>;
+  /** Of the apps that there are. */
+  appRevisions(slugs: string[]): Promise<Record<string, number>>;
   /** @throws ObjectNotFoundError */
   resolve(slug: string): Promise<{ id: string }>;
 }
@@ -98,6 +100,10 @@ export function createModels({ sources, compile, keys, config, onProblems, onLoa
     maxSize: maxChars,
     sizeCalculation: ({ answer }) => JSON.stringify(answer).length + 1,
   });
+  /** Notices about apps heard so far, and for each app which of them was its last: an answer asked for before it may be of the former publication. */
+  let notices = 0;
+  const noticeOf = lru<string, number>({ max: 10_000 });
+  const isOverdue = (slug: string, since: number) => (noticeOf.get(slug) ?? 0) > since;
   const slugs = lru<string, string>({ max: 10_000, ttl: SLUG_TTL_MS });
   const loading = new Map<string, Promise<LoadedWorkspace>>();
 
@@ -106,9 +112,10 @@ export function createModels({ sources, compile, keys, config, onProblems, onLoa
     const given = parts?.apps[key];
     const known = apps.get(key);
     if (known && (!given || given.revision === known.answer.revision)) return { key, ...known };
+    const since = notices;
     const answer = given ?? (await sources.app(slug, version));
     const found = { answer, compiled: compile(sourceOf(answer)) };
-    if (!given) apps.set(key, found);
+    if (!given && !isOverdue(slug, since)) apps.set(key, found);
     return { key, ...found };
   }
 
@@ -184,7 +191,8 @@ export function createModels({ sources, compile, keys, config, onProblems, onLoa
             }),
           );
         } catch (error) {
-          if (!isFault(error)) throw error;
+          // What may be there a moment later is no reason to go on without it.
+          if (!isFault(error) || error.retryable) throw error;
           problems.push({ error: error.type, message: `App '${written.appSlug}' of '${instance}' cannot be loaded: ${error.message}` });
         }
       }
@@ -204,14 +212,19 @@ export function createModels({ sources, compile, keys, config, onProblems, onLoa
     return { ...loaded, version: versionOf(parts), root };
   }
 
+  /** Whether an app of the workspace was published while it was read. An app that could not be read has no name here. */
+  const mayBeBehind = ({ parts, problems }: LoadedWorkspace, since: number): boolean =>
+    notices > since && (problems.length > 0 || Object.keys(parts.apps).some((key) => isOverdue(appOf(key), since)));
+
   async function reload(id: string): Promise<LoadedWorkspace> {
     const before = entries.peek(id);
+    const since = notices;
     try {
       const answer = await sources.workspace(id);
       const loaded = await build(answer);
       const wanted = entries.peek(id)?.wanted ?? 0;
       // An event may announce a revision that this read has not seen yet: stay stale, the next call reads again.
-      const isBehind = answer.revision < wanted;
+      const isBehind = answer.revision < wanted || mayBeBehind(loaded, since);
       if (before && before.loaded.revision !== loaded.revision) former.set(id, before.loaded);
       entries.set(id, { loaded, isStale: isBehind, wanted, retryAt: isBehind ? Date.now() + 20 : 0 });
       deleted.delete(id);
@@ -226,6 +239,31 @@ export function createModels({ sources, compile, keys, config, onProblems, onLoa
       if (isGone || !known) throw error;
       known.retryAt = Date.now() + RETRY_MS;
       return known.loaded;
+    }
+  }
+
+  function forgetApp(slug: string): void {
+    noticeOf.set(slug, ++notices);
+    for (const key of apps.keys()) if (appOf(key) === slug) apps.delete(key);
+  }
+
+  /** Apps that were published without this node hearing of it. */
+  async function syncApps(): Promise<void> {
+    /** Revisions of each app that models were made of. */
+    const used = new Map<string, Set<number>>();
+    for (const { loaded } of entries.values())
+      for (const [key, { revision }] of Object.entries(loaded.parts.apps)) {
+        const revisions = used.get(appOf(key)) ?? new Set();
+        used.set(appOf(key), revisions.add(revision));
+      }
+    if (used.size === 0) return;
+    const present = await sources.appRevisions([...used.keys()]);
+    for (const [slug, revisions] of used) {
+      const revision = present[slug];
+      // Not only a higher one: an app may have been removed and published anew.
+      if (revision === undefined || [...revisions].every((one) => one === revision)) continue;
+      forgetApp(slug);
+      for (const [id, { loaded }] of entries.entries()) if (usesApp(loaded, slug)) models.expire(id);
     }
   }
 
@@ -287,10 +325,8 @@ export function createModels({ sources, compile, keys, config, onProblems, onLoa
       if (event.type.startsWith('apps.')) {
         const app = event.payload.app as { slug?: string } | undefined;
         const slug = String(event.payload.appSlug ?? event.payload.slug ?? app?.slug ?? '');
-        for (const key of apps.keys()) if (key.startsWith(`${slug}@`)) apps.delete(key);
-        for (const [id, entry] of entries.entries())
-          if (Object.keys(entry.loaded.parts.apps).some((key) => key.startsWith(`${slug}@`)) || entry.loaded.problems.length)
-            models.expire(id);
+        forgetApp(slug);
+        for (const [id, entry] of entries.entries()) if (usesApp(entry.loaded, slug) || entry.loaded.problems.length) models.expire(id);
         return;
       }
       const id = String(event.payload.workspaceId ?? event.source.workspaceId ?? '');
@@ -334,6 +370,7 @@ export function createModels({ sources, compile, keys, config, onProblems, onLoa
           models.expire(id);
         }
       }
+      await syncApps();
     },
 
     loadedIds: (): string[] => [...entries.keys()],
@@ -342,6 +379,10 @@ export function createModels({ sources, compile, keys, config, onProblems, onLoa
 }
 
 export type Models = ReturnType<typeof createModels>;
+
+/** Slug in a key `slug@version` of ModelParts. */
+const appOf = (key: string): string => key.slice(0, key.indexOf('@'));
+const usesApp = ({ parts }: LoadedWorkspace, slug: string): boolean => Object.keys(parts.apps).some((key) => appOf(key) === slug);
 
 const heard = new WeakMap<LoadedModel, Set<string>>();
 /** Events that some automation of the model or of an instance in it listens to. */

@@ -11,7 +11,7 @@ import { isPlainObject, type JsonObject } from '../../mixins/shared/json.ts';
 import { REPEATABLE } from '../../mixins/shared/repeatable.ts';
 import type { Query } from '../../mixins/storage/documents/contract.ts';
 import { appRow, appSnapshot } from './app-details.ts';
-import type { ModelAnswer } from './contract.ts';
+import type { ModelAnswer, RevisionsAnswer } from './contract.ts';
 import { assertPageRow } from './dsul/page.ts';
 import { type Call, editing, type Self } from './editing.mixin.ts';
 import { paging } from './listing.ts';
@@ -121,6 +121,19 @@ const apps: ServiceSchema<any, any> = {
       params: { appSlug: 'string' },
       handler(this: Self, ctx: Call<{ appSlug: string; version?: string }>): Promise<ModelAnswer> {
         return appModelOf(this.store, ctx.params.appSlug, ctx.params.version);
+      },
+    },
+
+    /** Present revision of each of these apps that there is, as `apps.model` tells it. */
+    revisions: {
+      visibility: 'public',
+      identity: 'system',
+      retryPolicy: REPEATABLE,
+      params: { appSlugs: { type: 'array', items: 'string' } },
+      async handler(this: Self, ctx: Call<{ appSlugs?: string[] }>): Promise<RevisionsAnswer> {
+        const slugs = ctx.params.appSlugs ?? [];
+        const rows = slugs.length > 0 ? await this.store.documents.find<AppRow>('apps', { id: { $in: slugs } }) : [];
+        return Object.fromEntries(rows.map(({ id, revision }) => [id, revision]));
       },
     },
   },

@@ -3,7 +3,7 @@
  *
  * Published actions (REST, see services/gateway/routes/workspaces.ts): `workspaces.*`, `automations.*`, `pages.*`, `appInstances.*`, `apps.*`,
  * `versions.*`, `archives.*` (import, export), `files.*`, `security.*`, `secrets.*`, `permissions.*`.
- * For services only (`identity: 'system'`): the three below.
+ * For services only (`identity: 'system'`): those below.
  */
 import type { WorkspaceAccess } from '../../mixins/auth/contract.ts';
 import type { JsonObject } from '../../mixins/shared/json.ts';
@@ -35,7 +35,7 @@ export interface ModelAnswer {
   [other: string]: unknown;
 }
 
-/** `workspaces.revisions` { workspaceIds } → present revision of each known one. */
+/** `workspaces.revisions` { workspaceIds } and `apps.revisions` { appSlugs } → present revision of each known one. */
 export type RevisionsAnswer = Record<string, number>;
 
 /** `workspaces.eventMapping` { workspaceId } → `events` of the index. @throws ObjectNotFoundError */

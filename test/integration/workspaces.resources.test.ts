@@ -327,6 +327,7 @@ describe('apps', () => {
     expect(instance.automations.map(({ slug: name }: any) => name).sort()).toEqual(['new', 'run']);
     expect(await ada.call('appInstances.getConfig', { workspaceId, slug: 'post' })).toEqual({ level: 3 });
     const model = await platform.system.call('apps.model', { appSlug: slug });
+    expect(await platform.system.call('apps.revisions', { appSlugs: [slug, 'no-such-app'] })).toEqual({ [slug]: model.revision });
     expect(model).toMatchObject({ slug, revision: 2, automations: { new: {}, run: {}, inner: {} }, config: { value: { level: 1 } } });
     expect(await platform.system.call('apps.model', { appSlug: slug, version: app.versions[0].name })).toMatchObject({
       automations: expect.not.objectContaining({ new: expect.anything() }),

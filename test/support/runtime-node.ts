@@ -88,6 +88,7 @@ export async function startNode(stores: Stores, automations: Record<string, Auto
   const answers: Record<string, (params: any) => unknown> = {
     'workspaces.model': () => ({ id: WORKSPACE, slug: 'test', name: 'Test', revision: 1, config: {}, imports: {}, automations: sources }),
     'workspaces.revisions': () => ({ [WORKSPACE]: 1 }),
+    'apps.revisions': () => ({}),
     'workspaces.resolve': () => ({ id: WORKSPACE }),
   };
   const sources = Object.fromEntries(Object.keys(automations).map((slug) => [slug, { name: slug, do: [] }]));

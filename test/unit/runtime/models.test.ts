@@ -50,6 +50,7 @@ function open(sources: Partial<ModelSources>) {
       },
       app: sources.app ?? (async () => answer({ id: 'app', slug: 'App', automations: { run: {} } })),
       revisions: sources.revisions ?? (async () => ({})),
+      appRevisions: sources.appRevisions ?? (async () => ({})),
       resolve: sources.resolve ?? (async () => ({ id: 'w' })),
     },
     compile,
@@ -206,6 +207,60 @@ describe('models', () => {
     await models.sync();
 
     expect((await models.get('w')).revision).toBe(5);
+  });
+
+  describe('of a workspace that uses an app', () => {
+    const withApp = (over: Partial<ModelSources> = {}) => {
+      const state = { revision: 1, failure: null as Error | null, held: Promise.resolve() };
+      const { models } = open({
+        workspace: async () => answer({ imports: { crm: { appSlug: 'App' } } }),
+        app: async () => {
+          const { revision, failure, held } = state;
+          if (failure) throw failure;
+          await held;
+          return answer({ id: 'a', slug: 'App', revision, automations: { [`v${revision}`]: {} } });
+        },
+        ...over,
+      });
+      const present = async () => [...((await models.get('w')).root.child('crm')?.workspace.automations.keys() ?? [])];
+      return { models, state, present };
+    };
+
+    it('are read again when it was published while they were read', async () => {
+      const { models, state, present } = withApp();
+      const held = Promise.withResolvers<void>();
+      state.held = held.promise;
+      const first = models.get('w');
+      await new Promise((done) => setImmediate(done));
+      state.revision = 2;
+      models.follow(event('apps.published', { app: { slug: 'App' } }));
+      state.held = Promise.resolve();
+      held.resolve();
+      await first;
+
+      await eventually(async () => expect(await present()).toEqual(['v2']));
+    });
+
+    it('notice a lost notice of its publication', async () => {
+      const { models, state, present } = withApp({ appRevisions: async () => ({ App: state.revision }) });
+      expect(await present()).toEqual(['v1']);
+      state.revision = 2;
+
+      await models.sync();
+
+      await eventually(async () => expect(await present()).toEqual(['v2']));
+    });
+
+    it('stay when it cannot be read for the moment', async () => {
+      const { models, state, present } = withApp();
+      expect(await present()).toEqual(['v1']);
+      Object.assign(state, { revision: 2, failure: fault('ServiceUnavailable') });
+      models.follow(event('apps.published', { app: { slug: 'App' } }));
+      expect(await present()).toEqual(['v1']);
+      state.failure = null;
+
+      await eventually(async () => expect(await present()).toEqual(['v2']), { timeoutMs: 2_000 });
+    });
   });
 
   it('have a name of their own for each publication of their apps, and without apps the name of their revision', async () => {
