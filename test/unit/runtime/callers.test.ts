@@ -14,6 +14,13 @@ describe('who a call runs as', () => {
     for (const away of [runsAs(BY_RUN, 'other'), runsAs({ ...BY_RUN, isAway: true })]) expect(rightsOf(away)).toEqual({});
   });
 
+  it('has a proven address where it was proven, and not in runs begun before that was told', () => {
+    const proven = { email: 'a@b.c', emailVerified: true };
+    expect(rightsOf(runsAs({ ...PERSON, ...proven }))).toMatchObject(proven);
+    expect(rightsOf({ userId: 'u', email: 'a@b.c' })).not.toHaveProperty('emailVerified');
+    expect(rightsOf({ ...runsAs({ ...PERSON, ...proven }), isPosed: true })).toEqual({});
+  });
+
   it('46: decides whose answer an Idempotency-Key repeats', () => {
     const match = { model: { instance: '', workspace: { source: { automations: {} } } }, automation: { slug: 'a' }, value: 'a' };
     const params = { workspaceId: 'w', endpoint: 'a', method: 'POST', idempotencyKey: 'k' };

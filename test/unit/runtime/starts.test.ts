@@ -115,21 +115,4 @@ describe('an Idempotency-Key', () => {
   it('is one for each automation of an endpoint', () => {
     expect(request({ idempotencyKey: 'k' }, {}, 'other').id).not.toBe(request({ idempotencyKey: 'k' }).id);
   });
-
-  it('has a proven address where it was proven, and not in runs begun before that was told', () => {
-    const proven = { email: 'a@b.c', emailVerified: true };
-    expect(rightsOf(runsAs({ ...PERSON, ...proven }))).toMatchObject(proven);
-    expect(rightsOf({ userId: 'u', email: 'a@b.c' })).not.toHaveProperty('emailVerified');
-    expect(rightsOf({ ...runsAs({ ...PERSON, ...proven }), isPosed: true })).toEqual({});
-  });
-
-  it('46: decides whose answer an Idempotency-Key repeats', () => {
-    const match = { model: { instance: '', workspace: { source: { automations: {} } } }, automation: { slug: 'a' }, value: 'a' };
-    const params = { workspaceId: 'w', endpoint: 'a', method: 'POST', idempotencyKey: 'k' };
-    const idOf = (identity: object) => webhookRequest(match as never, params as never, identity as never, runsAs(identity), 'w').id;
-    const theirs = { ...BY_RUN, sourceWorkspaceId: 'other' };
-    const ids = [PERSON, theirs, { ...theirs, sourceWorkspaceId: 'third' }, { ...BY_RUN, isAway: true }].map(idOf);
-    expect(new Set(ids).size).toBe(4);
-    expect(idOf(theirs)).toBe(idOf(theirs));
-  });
 });
