@@ -5,6 +5,7 @@
  * `started` resolves then, so that the gateway can begin while the run goes on. The reader's pace holds the run back (`write` waits).
  */
 import { PassThrough, type Readable } from 'node:stream';
+import { DAY } from '../../mixins/shared/clock.ts';
 import { toPublicError } from '../../mixins/shared/errors.ts';
 import { isPlainObject, type JsonObject } from '../../mixins/shared/json.ts';
 import type { WebhookAnswer } from './contract.ts';
@@ -13,7 +14,7 @@ export interface HttpMessage {
   status?: number;
   headers?: Record<string, unknown>;
   chunk?: unknown;
-  sseKeepAlive?: number;
+  sseKeepAlive?: number | null;
 }
 
 export interface StreamedAnswer {
@@ -23,6 +24,8 @@ export interface StreamedAnswer {
 }
 
 const SSE_HEADERS = { 'content-type': 'text/event-stream', 'cache-control': 'no-cache', connection: 'keep-alive' };
+/** Timers hold no more than 2^31 - 1 ms: what is above would be due at once, again and again. */
+const KEEP_ALIVE_MAX_MS = DAY;
 /** Headers of a hop: they belong to the server, not to an automation. */
 const OWN_HEADERS = new Set(['content-length', 'transfer-encoding', 'connection', 'keep-alive', 'upgrade', 'trailer', 'set-cookie2']);
 
@@ -71,13 +74,7 @@ export class HttpAnswer {
     if (!isPlainObject(message)) return;
     if (!this.stream && isStatus(message.status)) this.status = Number(message.status);
     if (!this.stream && isPlainObject(message.headers)) this.headers = { ...this.headers, ...cleanHeaders(message.headers) };
-    if (message.sseKeepAlive !== undefined) {
-      const target = this.open();
-      clearInterval(this.timer);
-      const everyMs = Math.max(Number(message.sseKeepAlive) || 0, this.keepAliveMinMs);
-      this.timer = setInterval(() => send(target, { keepAlive: true }), everyMs);
-      this.timer.unref();
-    }
+    if (message.sseKeepAlive !== undefined) this.keepAlive(message.sseKeepAlive);
     if (message.chunk) await send(this.open(), message.chunk);
   }
 
@@ -101,6 +98,22 @@ export class HttpAnswer {
     void send(this.stream, { error: name, message, details });
     this.stream.end();
     return true;
+  }
+
+  /** @param said milliseconds; what is no number asks for nothing */
+  private keepAlive(said: unknown): void {
+    const wishedMs = said === null || said === false || said === '' ? Number.NaN : Number(said);
+    if (Number.isNaN(wishedMs)) return;
+    const target = this.open();
+    clearInterval(this.timer);
+    this.timer = setInterval(
+      () => {
+        // What waits for the reader keeps the connection alive as well; more of it would only fill memory.
+        if (!target.writableNeedDrain) void send(target, { keepAlive: true });
+      },
+      Math.min(Math.max(wishedMs, this.keepAliveMinMs), KEEP_ALIVE_MAX_MS),
+    );
+    this.timer.unref();
   }
 
   private started(stream: PassThrough): StreamedAnswer {

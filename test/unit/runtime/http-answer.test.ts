@@ -1,7 +1,8 @@
 import { validateHeaderValue } from 'node:http';
-import { describe, expect, it } from '@jest/globals';
+import type { PassThrough } from 'node:stream';
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { fault } from '../../../mixins/shared/errors.ts';
-import { HttpAnswer, plainAnswer, type StreamedAnswer, visibleHeaders } from '../../../services/runtime/http-answer.ts';
+import { HttpAnswer, type HttpMessage, plainAnswer, type StreamedAnswer, visibleHeaders } from '../../../services/runtime/http-answer.ts';
 
 const read = async (stream: AsyncIterable<Buffer>) => {
   let text = '';
@@ -62,6 +63,56 @@ describe('the answer of a webhook', () => {
     expect(status).toBe(201);
     expect(headers['content-type']).toBe('text/event-stream');
     expect(await read(stream)).toBe('data: {"n":1}\n\ndata: "two"\n\ndata: {"done":true}\n\n');
+  });
+
+  describe('that is kept alive', () => {
+    beforeEach(() => {
+      jest.useFakeTimers();
+    });
+    afterEach(() => {
+      jest.useRealTimers();
+    });
+    const DAY_MS = 86_400_000;
+    const kept = async (sseKeepAlive: unknown) => {
+      const http = new HttpAnswer({ keepAliveMinMs: 5000 });
+      await http.write({ sseKeepAlive } as HttpMessage);
+      return http;
+    };
+
+    it.each([2 ** 31, 1e12, Number.POSITIVE_INFINITY])('at most once a day, when it says %d ms', async (everyMs) => {
+      const http = await kept(everyMs);
+      const { stream } = await startOf(http);
+
+      jest.advanceTimersByTime(DAY_MS - 1);
+      expect(stream.readableLength).toBe(0);
+      jest.advanceTimersByTime(1);
+
+      expect(String(stream.read())).toBe('data: {"keepAlive":true}\n\n');
+      http.finish('');
+    });
+
+    it.each([null, undefined, false, 'soon', {}, Number.NaN])('is no stream when it says %p', async (everyMs) => {
+      const http = await kept(everyMs);
+
+      expect(http.isStream).toBe(false);
+      expect(http.finish({ a: 1 })).toMatchObject({ body: { a: 1 } });
+    });
+
+    it('is not while its reader has not taken what was sent', async () => {
+      const http = await kept(5000);
+      const stream = (await startOf(http)).stream as PassThrough;
+      const writing = http.write({ chunk: 'x'.repeat(100_000) });
+      const before = stream.readableLength + stream.writableLength;
+
+      jest.advanceTimersByTime(60_000);
+      expect(stream.readableLength + stream.writableLength).toBe(before);
+
+      stream.read();
+      await writing;
+      jest.advanceTimersByTime(5000);
+      expect(String(stream.read())).toContain('keepAlive');
+      http.finish('');
+    });
   });
 
   it('tells an error as the last message of a stream', async () => {
