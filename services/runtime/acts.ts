@@ -30,7 +30,7 @@ import {
 import type { Throttle } from './limits.ts';
 import type { LoadedWorkspace } from './models.ts';
 import { derivedUlid, type NativeEvents, sourceOf } from './native-events.ts';
-import { maskHeaders, type Redactor } from './redaction.ts';
+import { maskHeaders, maskUrl, type Redactor } from './redaction.ts';
 import { effectRoot, type RunRequest } from './runs.ts';
 import { prefixed } from './triggers.ts';
 import { EXECUTED, MAX_TAKEN, MAX_WAIT_MS, type Wait, type Waits } from './waits.ts';
@@ -299,7 +299,7 @@ export class Acts {
       },
       onFailure: (failure: FetchFailure) => {
         // As written by the author: opened secrets are not part of it.
-        const told = { ...asked, headers: maskHeaders(asked.headers), auth: asked.auth ? 'REDACTED' : undefined };
+        const told = { ...asked, url: maskUrl(asked.url), headers: maskHeaders(asked.headers), auth: asked.auth ? 'REDACTED' : undefined };
         const response = failure.response && { ...failure.response, headers: maskHeaders(failure.response.headers) };
         const payload: JsonObject = {
           request: told,

@@ -14,6 +14,8 @@ export interface ConfigProblem {
 
 export interface ResolvedConfig {
   value: JsonObject;
+  /** What this workspace or instance writes itself; of an instance with what it says of its parent. */
+  written: JsonObject;
   problems: ConfigProblem[];
 }
 
@@ -74,10 +76,13 @@ export function resolveConfig({ defaults, own, parent, secrets }: ConfigSources)
 
   const done = new Map<string, unknown>();
   const open: string[] = [];
+  /** Keys with references that stay as written because of a cycle. */
+  const cyclic = new Set<string>();
   const resolveKey = (key: string): unknown => {
     if (done.has(key)) return done.get(key);
     if (finished.has(key)) return merged[key];
     if (open.includes(key)) {
+      for (const member of open.slice(open.indexOf(key))) cyclic.add(member);
       problems.push({
         code: 'ConfigCycle',
         message: `config.${[...open.slice(open.indexOf(key)), key].join(' → config.')} refers to itself.`,
@@ -90,7 +95,12 @@ export function resolveConfig({ defaults, own, parent, secrets }: ConfigSources)
       const [first, ...rest] = path;
       if (first === undefined || !Object.hasOwn(merged, first)) return UNRESOLVED;
       const base = resolveKey(first);
-      return base === UNRESOLVED ? UNRESOLVED : (readPath(base, rest) ?? UNRESOLVED);
+      if (base === UNRESOLVED) return UNRESOLVED;
+      const found = readPath(base, rest) ?? UNRESOLVED;
+      // What stays as written there is not to stand here in place of what is written here.
+      if (!cyclic.has(first) || typeof found !== 'string' || !/\{\{\s*config\b/.test(found)) return found;
+      cyclic.add(key);
+      return UNRESOLVED;
     });
     open.pop();
     done.set(key, value);
@@ -98,7 +108,7 @@ export function resolveConfig({ defaults, own, parent, secrets }: ConfigSources)
   };
   const value: JsonObject = {};
   for (const key of Object.keys(merged)) value[key] = resolveKey(key);
-  return { value, problems };
+  return { value, written, problems };
 }
 
 /** Variables `<PREFIX>_<slug>_<key>` of the environment: key → text. Spaces of the slug are left out; the key is flat. */

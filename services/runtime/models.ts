@@ -156,7 +156,7 @@ export function createModels({ sources, compile, keys, config, onProblems, onLoa
         instance: at.instance,
         ...(at.appSlug ? { appSlug: at.appSlug } : {}),
         parentAppSlugs: at.parents,
-        workspace: at.compiled,
+        workspace: at.appSlug ? asInstance(at.compiled, resolved.written) : at.compiled,
         config: resolved.value,
         secrets,
         secretTexts: secretTextsOf(at.answer.config?.schema, resolved.value),
@@ -416,6 +416,13 @@ function versionOf({ workspace, apps }: ModelParts): string {
 /** Whether a run that began with what `head` tells goes on with this model. Journals of former days know the revision only. */
 export const isModelOf = ({ revision, version }: Pick<LoadedWorkspace, 'revision' | 'version'>, head: ModelName): boolean =>
   head.model === undefined ? head.revision === revision : head.model === version;
+
+/** `$workspace` of an instance: the app's model, its `config.value` with what the instance sets. All that is compiled is shared with other instances. */
+function asInstance(compiled: CompiledWorkspace, own: JsonObject): CompiledWorkspace {
+  const { source } = compiled;
+  const { value } = source.config ?? {};
+  return { ...compiled, source: { ...source, config: { ...source.config, value: { ...(isPlainObject(value) ? value : {}), ...own } } } };
+}
 
 const sizeOf = (parts: ModelParts): number => JSON.stringify(parts.workspace).length + 1;
 

@@ -192,3 +192,7 @@ export function maskHeaders(headers: unknown): unknown {
   for (const [name, value] of Object.entries(headers)) masked[name] = HIDDEN_HEADERS.test(name) ? REDACTED : value;
   return masked;
 }
+
+/** An address for an event or a message: whom it names, and his password, masked. */
+export const maskUrl = <T>(url: T): T =>
+  typeof url === 'string' ? (url.replace(/^(\s*[a-z][a-z0-9+.-]*:\/\/)[^/?#]*@/i, `$1${REDACTED}@`) as T & string) : url;

@@ -424,6 +424,27 @@ describe('what runs keep and call', () => {
     expect(JSON.stringify(runtime.events.filter((event) => event.source.workspaceId === id))).not.toContain('very-secret-1');
   });
 
+  it('a failed fetch is told without the credentials of its address', async () => {
+    const id = await runtime.workspace({
+      call: {
+        when: { endpoint: true },
+        do: [
+          { fetch: { url: `${stubUrl.replace('//', '//ada:let-me-in@')}/status/500` } },
+          { fetch: { url: 'http://ada:let-me-in@not a host/', output: 'answer' } },
+        ],
+        output: '{{answer.message}}',
+      },
+    });
+
+    expect(await body(runtime.webhook(id, 'call'))).toBe("'http://REDACTED@not a host/' is not an absolute address.");
+    await eventually(() => expect(runtime.of(id, 'runtime.fetch.failed')).toHaveLength(2));
+    expect(seen.at(-1)?.headers.authorization).toBe(`Basic ${Buffer.from('ada:let-me-in').toString('base64')}`);
+    expect(runtime.of(id, 'runtime.fetch.failed')[0]?.payload.request).toMatchObject({
+      url: `${stubUrl.replace('//', '//REDACTED@')}/status/500`,
+    });
+    expect(JSON.stringify(runtime.of(id, 'runtime.fetch.failed'))).not.toContain('let-me-in');
+  });
+
   it('secrets opened for a fetch stay hidden when the run has waited since', async () => {
     const id = await runtime.workspace({
       kept: {

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { fault } from '../../../mixins/shared/errors.ts';
 import { isPlainObject, type JsonObject } from '../../../mixins/shared/json.ts';
 import type { FetchRequest } from '../interpreter/index.ts';
+import { maskUrl } from '../redaction.ts';
 import { signAws } from './sigv4.ts';
 
 export interface WireRequest {
@@ -26,7 +27,10 @@ export function buildRequest(request: FetchRequest, options: { userAgent: string
   try {
     url = new URL(request.url.trim());
   } catch {
-    throw fault('FetchError', { message: `'${request.url.slice(0, 200)}' is not an absolute address.`, data: { code: 'ERR_INVALID_URL' } });
+    throw fault('FetchError', {
+      message: `'${maskUrl(request.url).slice(0, 200)}' is not an absolute address.`,
+      data: { code: 'ERR_INVALID_URL' },
+    });
   }
   addQuery(url, request.query);
   const method = String(request.method ?? 'GET').toUpperCase();

@@ -106,6 +106,8 @@ describe('models', () => {
 
     expect(root.config).toEqual({ region: 'eu', key: 'top' });
     expect(root.child('crm')?.config).toEqual({ mode: 'slow', base: 'b', token: 'top' });
+    // What automations of the instance see as `$workspace`: the app, and what the instance sets.
+    expect(root.child('crm')?.workspace.source.config?.value).toEqual({ mode: 'slow', base: 'b', token: 'top' });
     expect(root.child('crm')?.child('mail')).toMatchObject({
       instance: 'crm.mail',
       parentAppSlugs: ['App'],

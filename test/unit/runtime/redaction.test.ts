@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { maskHeaders, Redactor } from '../../../services/runtime/redaction.ts';
+import { maskHeaders, maskUrl, Redactor } from '../../../services/runtime/redaction.ts';
 
 const hiding = (...texts: string[]) => {
   const redactor = new Redactor();
@@ -101,6 +101,11 @@ describe('secrets in what leaves a run', () => {
     expect(hiding().clean(value)).toBe(value);
     hiding('secret-value').clean(value);
     expect(value.a.b).toBe('secret-value');
+  });
+
+  it('of addresses are masked, and nothing else of them', () => {
+    expect(maskUrl('https://ada:p@ss@example.org/a@b?c=d@e')).toBe('https://REDACTED@example.org/a@b?c=d@e');
+    for (const url of ['https://example.org/a@b', 'mailto:ada@example.org', '/x@y', undefined]) expect(maskUrl(url)).toBe(url);
   });
 
   it('of headers are masked by name', () => {
