@@ -81,8 +81,33 @@ const ofRecord = ({ state, error, id }: RunRecord): Omit<Consideration, 'automat
   return { decision: 'started', reason: `the run is ${state}`, runId: id };
 };
 
-/** What can be told of an event that no node remembers. */
-export async function explainPast(event: PrismeEvent, workspace: LoadedWorkspace, store: RunStore): Promise<Explanation> {
+/**
+ * A node remembers how it began a run. One that left memory since (it waited, its node died) ended somewhere else, or was cancelled while it waited:
+ * its record tells.
+ */
+export async function withOutcomes(found: Explanation, store: RunStore): Promise<Explanation> {
+  const ids = found.considered.flatMap(({ runId }) => runId ?? []);
+  const records = new Map((await store.findMany(found.workspaceId, ids)).flatMap((record) => (record ? [[record.id, record]] : [])));
+  const considered = found.considered.map((entry): Consideration => {
+    const record = records.get(entry.runId as string);
+    if (!record || (entry.decision !== 'started' && entry.decision !== 'duplicate')) return entry;
+    const told = ofRecord(record);
+    return told.decision === 'started' && entry.decision === 'duplicate' ? entry : { automation: entry.automation, ...told };
+  });
+  return { ...found, considered };
+}
+
+/** What can be told of an event that no node remembers. `null`: the workspace is gone or suspended. */
+export async function explainPast(event: PrismeEvent, workspace: LoadedWorkspace | null, store: RunStore): Promise<Explanation> {
+  if (!workspace)
+    return {
+      eventId: event.id,
+      workspaceId: String(event.source.workspaceId),
+      type: event.type,
+      at: event.createdAt,
+      reason: 'workspace missing or suspended',
+      considered: [],
+    };
   const requests = startsOf(workspace, event).map(({ match, trigger }) => eventRequest(match, event, trigger, {}));
   const records = await store.findMany(
     workspace.id,

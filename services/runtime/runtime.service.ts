@@ -24,7 +24,7 @@ import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
 import type { DocumentsDriver } from '../../mixins/storage/documents/contract.ts';
 import { documents } from '../../mixins/storage/documents/documents.mixin.ts';
 import type { CancelParams, CheckParams, TestParams, TriggerRow, WebhookParams } from './contract.ts';
-import { disabledListeners, type Explanation, explainPast } from './explanations.ts';
+import { disabledListeners, type Explanation, explainPast, withOutcomes } from './explanations.ts';
 import { compileWorkspace, type Problem, type RunIdentity, runAutomation } from './interpreter/index.ts';
 import { childrenOf } from './models.ts';
 import { openRuntime, type Runtime } from './open.ts';
@@ -183,11 +183,14 @@ const runtime: ServiceSchema<object, any> = {
         const id = await this.runtime.models.idOf(ctx.params.workspaceId);
         await this.authorize(ctx, id, 'test', 'automations', { runningWorkspaceId: id });
         const answers = await this.askNodes<Explanation | null>('runtime.explainLocal', { eventId });
-        const workspace = await this.runtime.models.get(id);
-        const found =
-          answers.find((answer) => answer?.workspaceId === id) ??
-          (await explainPast(await ctx.call('events.get', { workspaceId: id, eventId }), workspace, this.runtime.store));
-        return { ...found, considered: [...found.considered, ...disabledListeners(workspace.root, found.type)] };
+        const { models, store } = this.runtime;
+        const workspace = await models.find(id);
+        const remembered = answers.find((answer) => answer?.workspaceId === id);
+        const found = remembered
+          ? await withOutcomes(remembered, store)
+          : await explainPast(await ctx.call('events.get', { workspaceId: id, eventId }), workspace, store);
+        const disabled = workspace ? disabledListeners(workspace.root, found.type) : [];
+        return { ...found, considered: [...found.considered, ...disabled] };
       },
     },
     explainLocal: {

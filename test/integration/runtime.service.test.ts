@@ -227,6 +227,29 @@ describe('events', () => {
     expect(await explain(unknown.id)).toMatchObject({ reason: 'no automation listens to it', considered: [] });
   });
 
+  it('explain a run that was cancelled while it waited, and why a suspended workspace starts nothing', async () => {
+    const id = await runtime.workspace({
+      sleeper: { when: { events: ['sleep'] }, do: [{ wait: { oneOf: [{ event: 'never' }], timeout: 60 } }] },
+    });
+    const slept = await runtime.emit(id, 'sleep');
+    const waiting = async () => (await runtime.call('runtime.runs.list', { workspaceId: id, query: { state: 'waiting' } })).runs;
+    await eventually(async () => expect(await waiting()).toHaveLength(1), { timeoutMs: 10_000 });
+    await runtime.call('runtime.runs.cancel', { workspaceId: id, runId: (await waiting())[0].id });
+
+    expect((await runtime.call('runtime.explain', { workspaceId: id, eventId: slept.id })).considered).toMatchObject([
+      { automation: 'sleeper', decision: 'cancelled' },
+    ]);
+
+    await runtime.call('workspaces.suspend', { workspaceId: id, body: { suspended: true } }, { userId: 'boss', role: 'superadmin' });
+    const late = await runtime.emit(id, 'sleep');
+    await eventually(async () =>
+      expect(await runtime.call('runtime.explain', { workspaceId: id, eventId: late.id })).toMatchObject({
+        reason: 'workspace missing or suspended',
+        considered: [],
+      }),
+    );
+  });
+
   it('that cause themselves come to an end', async () => {
     const id = await runtime.workspace({ loop: { when: { events: ['again'] }, do: [{ emit: { event: 'again' } }] } });
 

@@ -1,6 +1,12 @@
 import { describe, expect, it } from '@jest/globals';
 import type { PrismeEvent } from '../../../mixins/shared/event.ts';
-import { disabledListeners, explainPast } from '../../../services/runtime/explanations.ts';
+import {
+  type Consideration,
+  disabledListeners,
+  type Explanation,
+  explainPast,
+  withOutcomes,
+} from '../../../services/runtime/explanations.ts';
 import type { LoadedModel, LoadedWorkspace } from '../../../services/runtime/models.ts';
 import type { RunRecord, RunStore } from '../../../services/runtime/runs.ts';
 import { startsOf } from '../../../services/runtime/starts.ts';
@@ -61,6 +67,53 @@ describe('an event that no node remembers', () => {
   it('tells that nobody listens, also to names every object has', async () => {
     for (const type of ['nobody', 'constructor', 'toString', '__proto__'])
       expect(await explainPast(event(type), workspace, store({}))).toMatchObject({ reason: 'no automation listens to it', considered: [] });
+  });
+});
+
+it('what a node remembers is told with how its runs ended since', async () => {
+  const entry = (automation: string, decision: Consideration['decision'], runId?: string): Consideration => ({
+    automation,
+    decision,
+    ...(runId ? { runId } : {}),
+  });
+  const remembered: Explanation = {
+    eventId: '01',
+    workspaceId: 'w',
+    type: 'known',
+    at: '',
+    considered: [
+      entry('a', 'started', 'failed'),
+      entry('b', 'duplicate', 'cancelled'),
+      entry('c', 'duplicate', 'waiting'),
+      entry('d', 'started', 'unknown'),
+      entry('e', 'started', 'waiting'),
+      entry('f', 'refused', 'failed'),
+    ],
+  };
+  const store = {
+    findMany: async (_: string, ids: string[]) =>
+      ids.map((id) =>
+        id === 'unknown' ? null : { id, state: id, ...(id === 'failed' ? { error: { error: 'X', message: 'broke' } } : {}) },
+      ),
+  } as never as RunStore;
+
+  const { considered } = await withOutcomes(remembered, store);
+
+  expect(considered.map(({ decision, reason }) => [decision, reason])).toEqual([
+    ['failed', 'broke'],
+    ['cancelled', undefined],
+    ['duplicate', undefined],
+    ['started', undefined],
+    ['started', 'the run is waiting'],
+    ['refused', undefined],
+  ]);
+});
+
+it('of a workspace that is gone or suspended an event is explained by that', async () => {
+  expect(await explainPast(event('known'), null, store({}))).toMatchObject({
+    eventId: '01',
+    reason: 'workspace missing or suspended',
+    considered: [],
   });
 });
 
