@@ -235,7 +235,7 @@ export function createExecution(options: ExecutionOptions) {
       const ended = await ending;
       if (left) return left;
       if (ended.state === 'failed') {
-        await reportFailure(request, match, ended.error, redactor);
+        await reportFailure(request, match, ended.error, redactor, active.held?.record.kept);
         ended.error = cleaned(ended.error, redactor);
       }
       const sending = world.settled();
@@ -257,21 +257,30 @@ export function createExecution(options: ExecutionOptions) {
     }
   }
 
-  /** The `error` event of a failed run, from where it happened. */
-  async function reportFailure(request: RunRequest, match: Match | null, error: unknown, redactor: Redactor) {
+  /** The `error` event of a failed run, from where it happened. @param kept of a run that was begun again */
+  async function reportFailure(request: RunRequest, at: Match | null, error: unknown, redactor: Redactor, kept?: RunRecord['kept']) {
     if (!isFault(error)) services.log(`run ${request.id} of ${request.automation} failed unexpectedly`, error);
-    const { error: name, message, details } = toPublicError(error);
     const innermost = (error as { frame?: Frame } | null)?.frame;
-    const frame: Frame = innermost ?? {
-      automationSlug: match?.automation.slug ?? request.automation,
-      instance: match?.model.instance ?? '',
-      ...(match?.model.appSlug ? { appSlug: match.model.appSlug } : {}),
-      depth: request.run.depth + 1,
-      identity: request.identity,
-    };
+    await tellFailure(request, innermost ?? outermost(request, at), publicError(error), redactor, kept);
+  }
+
+  async function tellFailure(request: RunRequest, frame: Frame, error: PublicError, redactor: Redactor, kept: RunRecord['kept']) {
+    // Begun again, it may fail again: that is another event, and the same one whoever tells it.
+    const key = kept ? `end~${kept.at}` : 'end';
     await services.events
-      .error(request, frame, { error: name, message, details }, 'end', redactor)
+      .error(request, frame, error, key, redactor)
       .catch((problem) => services.log('an error event was not accepted by the bus', problem));
+  }
+
+  /** Gives a run up for good: its workspace is told as of any failure. First the event: should this node die in between, it is told again under its id. */
+  async function bury({ record, version }: Held, error: PublicError): Promise<void> {
+    const { request, kept } = record;
+    // Whatever cannot be read now, the run ends.
+    const loaded = await models.find(request.workspaceId).catch(() => null);
+    const redactor = new Redactor();
+    if (loaded) redactor.addAll(loaded.root.secretTexts);
+    await tellFailure(request, outermost(request, loaded && automationAt(loaded.root, request.automation)), error, redactor, kept);
+    await store.close({ record, version }, 'dead', { error });
   }
 
   /** Writes how a durable run ended; a run that neither wrote nor failed leaves nothing. */
@@ -310,7 +319,7 @@ export function createExecution(options: ExecutionOptions) {
         if (!isFault(error) || (error.retryable && error.type !== 'RunLostError')) throw error;
         end = { state: 'failed', error };
         // Nobody looks at the records of runs unasked: it is told as any other failure. Of a workspace that is gone there is nobody to tell.
-        if (active.loaded) await reportFailure(request, automationAt(active.loaded.root, request.automation), error, new Redactor());
+        if (active.loaded) await reportFailure(request, automationAt(active.loaded.root, request.automation), error, new Redactor(), active.held?.record.kept);
       }
       await conclude(active, end, http);
       return end;
@@ -329,7 +338,7 @@ export function createExecution(options: ExecutionOptions) {
     const { held, request } = active;
     if (!held) return;
     try {
-      if (held.record.attempts >= maxAttempts) return void (await store.close(held, 'dead', { error: publicError(error) }));
+      if (held.record.attempts >= maxAttempts) return await bury(held, publicError(error));
       const ref = runRef(request.workspaceId, request.id);
       await store.due(ref, Date.now() + 500 * 2 ** held.record.attempts);
       await store.change(held, { state: 'accepted', owner: undefined, error: publicError(error) } as Partial<RunRecord>);
@@ -347,9 +356,10 @@ export function createExecution(options: ExecutionOptions) {
     // It has an owner, who is told of everything, or found dead.
     if (held.record.state === 'running' && !isRecovery) return { state: 'elsewhere' };
     if (isRecovery && held.record.attempts >= maxAttempts && !(await cancellations.covers(held.record))) {
-      await store.close(held, 'dead', {
-        error: held.record.error ?? { error: 'RunLostError', message: `The run was lost with its node ${held.record.attempts} times.` },
-      });
+      await bury(
+        held,
+        held.record.error ?? { error: 'RunLostError', message: `The run was lost with its node ${held.record.attempts} times.` },
+      );
       return { state: 'elsewhere' };
     }
     const claimed = await store.claim(held, owner, isRecovery || held.record.state === 'accepted' ? 1 : 0);
@@ -452,7 +462,21 @@ function cleaned(error: unknown, redactor: Redactor): unknown {
     : fault(error.type as Parameters<typeof fault>[0], { message, data: data as Record<string, unknown> });
 }
 
-function publicError(error: unknown): { error: string; message: string; details?: unknown } {
+type PublicError = NonNullable<RunRecord['error']>;
+
+/** Where a run began. An automation that is gone is named as the run names it. */
+function outermost({ automation, run, identity }: RunRequest, at: Match | null): Frame {
+  const dot = automation.lastIndexOf('.');
+  return {
+    automationSlug: at ? at.automation.slug : automation.slice(dot + 1),
+    instance: at ? at.model.instance : automation.slice(0, Math.max(dot, 0)),
+    ...(at?.model.appSlug ? { appSlug: at.model.appSlug } : {}),
+    depth: run.depth + 1,
+    identity,
+  };
+}
+
+function publicError(error: unknown): PublicError {
   const { error: name, message, details } = toPublicError(error);
   return { error: name, message, details };
 }

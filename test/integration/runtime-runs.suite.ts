@@ -649,8 +649,10 @@ export function runsSuite(title: string, openStores: () => Promise<{ stores: Sto
       expect(keysSeen).toHaveLength(1);
     });
 
-    it('a run that loses its node again and again is given up, with the reason', async () => {
+    it('a run that loses its node again and again is given up, and its workspace told the reason', async () => {
       const a = await node({}, 'a');
+      const told: PrismeEvent[] = [];
+      await a.bus.on('error', (event) => void told.push(event), { mode: 'broadcast' });
       const request = {
         id: 'poison',
         workspaceId: WORKSPACE,
@@ -670,6 +672,33 @@ export function runsSuite(title: string, openStores: () => Promise<{ stores: Sto
         timeoutMs: 10_000,
       });
       expect((await a.runtime.store.find(WORKSPACE, 'poison'))?.record.error).toMatchObject({ error: 'RunLostError' });
+      await eventually(() => expect(told).toHaveLength(1));
+      expect(told[0]).toMatchObject({
+        payload: { error: 'RunLostError' },
+        source: { workspaceId: WORKSPACE, correlationId: 'c', automationSlug: 'poison' },
+      });
+    });
+
+    it('a run that fails again when it was begun again tells it again', async () => {
+      const a = await node({
+        failing: {
+          events: ['fail'],
+          run: async (ask) => {
+            await ask(increment('failing'));
+            throw fault('BadParametersError', { message: 'never' });
+          },
+        },
+      });
+      const told: PrismeEvent[] = [];
+      await a.bus.on('error', (event) => void told.push(event), { mode: 'broadcast' });
+      const trigger = await a.emit('fail');
+      const run = (await eventually(
+        async () => (await a.runtime.store.list(WORKSPACE, 100, 'failed')).find((found) => found.trigger.id === trigger) ?? false,
+      )) as RunRecord;
+
+      await a.runtime.retry(WORKSPACE, run.id);
+
+      await eventually(() => expect(new Set(told.map(({ id }) => id)).size).toBe(2));
     });
 
     it('a thousand concurrent increments and pushes on two nodes are all there', async () => {
