@@ -319,7 +319,14 @@ export function createExecution(options: ExecutionOptions) {
         if (!isFault(error) || (error.retryable && error.type !== 'RunLostError')) throw error;
         end = { state: 'failed', error };
         // Nobody looks at the records of runs unasked: it is told as any other failure. Of a workspace that is gone there is nobody to tell.
-        if (active.loaded) await reportFailure(request, automationAt(active.loaded.root, request.automation), error, new Redactor(), active.held?.record.kept);
+        if (active.loaded)
+          await reportFailure(
+            request,
+            automationAt(active.loaded.root, request.automation),
+            error,
+            new Redactor(),
+            active.held?.record.kept,
+          );
       }
       await conclude(active, end, http);
       return end;

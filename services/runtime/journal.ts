@@ -8,6 +8,7 @@
 import { fault, isFault, toPublicError } from '../../mixins/shared/errors.ts';
 import { isPlainObject } from '../../mixins/shared/json.ts';
 import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
+import { isBeside } from './effect-keys.ts';
 import type { ModelName } from './models.ts';
 
 /** First record of a journal: what the run was started with. */
@@ -39,11 +40,18 @@ export interface Journal {
   /** Recorded effect, or `undefined`. @throws RunLostError when it was recorded for another kind of effect */
   find(key: string, type: string): JournalEntry | undefined;
   record(key: string, type: string, time: number, result: { value?: unknown; error?: unknown }): void;
+  /** Of an effect that is done again by a replay: when it was answered, among the others. */
+  recordPlace(key: string, type: string, time: number): void;
+  /** Keys of the recorded answers that were given beside others, in the order in which they came. */
+  besides(): string[];
   /** Writes what is buffered; nothing to write is free. Concurrent calls share one write, in order. */
   flush(): Promise<void>;
 }
 
 export const journalKey = (workspaceId: string, runId: string): string => `run:{${workspaceId}}:journal:${runId}`;
+
+/** Before the key of an entry that is a place only: an earlier version asks for no such key. */
+const PLACE = '~';
 
 const BYTES = '$bytes';
 
@@ -123,6 +131,8 @@ export function createJournal({ head, records = [], onFirstWrite, assertOwned, a
       known.set(key, entry);
       buffer.push(entry);
     },
+    recordPlace: (key, type, time) => void buffer.push({ k: `${PLACE}${key}`, y: type, t: time } satisfies JournalEntry),
+    besides: () => [...new Set(entries.map(({ k }) => (k.startsWith(PLACE) ? k.slice(PLACE.length) : k)).filter(isBeside))],
     flush() {
       writing = writing.then(write, write);
       return writing;

@@ -7,8 +7,10 @@
 import { fault, isFault } from '../../mixins/shared/errors.ts';
 import type { JsonObject } from '../../mixins/shared/json.ts';
 import { type ActOptions, Acts, modelAt, secretArguments } from './acts.ts';
+import { Branches } from './branches.ts';
+import { isBeside } from './effect-keys.ts';
 import { type EffectRequest, type Frame, isLiveStream, type World } from './interpreter/index.ts';
-import { fromRecord, type Journal, recordedFault } from './journal.ts';
+import { fromRecord, type Journal, type JournalEntry, recordedFault } from './journal.ts';
 import type { Wait } from './waits.ts';
 
 export interface WorldOptions extends ActOptions {
@@ -62,6 +64,8 @@ class JournaledWorld implements RunWorld {
   private isSilent = false;
   /** Most runs ask for no randomness at all. */
   private source: (() => number) | undefined;
+  /** Of durable runs that go on side by side. */
+  private branches: Branches | undefined;
 
   constructor(options: WorldOptions) {
     this.options = options;
@@ -95,11 +99,26 @@ class JournaledWorld implements RunWorld {
     redactor.add(secretArguments(model, automationSlug, payload));
   }
 
+  begins(): Promise<void> | undefined {
+    const { journal } = this.options;
+    return journal && this.branchesOf(journal).turnAtOnce();
+  }
+
+  pausing(pause: Promise<void>): Promise<void> {
+    return this.branches ? this.branches.during(pause) : pause;
+  }
+
+  private branchesOf(journal: Journal): Branches {
+    this.branches ??= new Branches(journal.besides());
+    return this.branches;
+  }
+
   perform({ key, effect, frame }: EffectRequest): unknown {
     if (this.isSilent) return never();
     if (this.signal.aborted) throw fault('RunCancelledError');
     if (effect.type === 'wait') return this.waiting(key, effect, frame);
-    if (this.options.journal) return this.performing(this.durably(this.options.journal, key, effect, frame));
+    const { journal } = this.options;
+    if (journal) return this.performing(this.recorded(journal, key, effect, frame));
     const done = this.acts.perform(key, effect, frame, this.time);
     if (done instanceof Promise) return this.performing(done);
     this.time = Date.now();
@@ -111,7 +130,7 @@ class JournaledWorld implements RunWorld {
     const { journal } = this.options;
     this.acts.announce(key);
     const asked = journal
-      ? this.durably(journal, key, effect, frame)
+      ? this.recorded(journal, key, effect, frame)
       : (this.acts.perform(key, effect, frame, this.time) as Promise<unknown>);
     const over = () => this.acts.registered(key);
     asked.then(over, over);
@@ -140,14 +159,16 @@ class JournaledWorld implements RunWorld {
     }
   }
 
+  private recorded(journal: Journal, key: string, effect: EffectRequest['effect'], frame: Frame): Promise<unknown> {
+    return isBeside(key) ? this.beside(journal, key, effect, frame) : this.durably(journal, key, effect, frame);
+  }
+
   private async durably(journal: Journal, key: string, effect: EffectRequest['effect'], frame: Frame): Promise<unknown> {
     const recorded = journal.find(key, effect.type);
     if (recorded) {
       if (effect.type === 'fetch') await this.acts.refetched(effect.request);
       this.time = recorded.t;
-      this.acts.replayed(key, effect.type, recorded.v as { id?: string } | null | undefined);
-      if (recorded.e) throw recordedFault(recorded);
-      return fromRecord(recorded.v);
+      return this.again(recorded);
     }
     // What the run knows so far is durable before it changes the world: a replay takes the same path.
     if (!READS.has(effect.type)) await journal.flush();
@@ -167,6 +188,64 @@ class JournaledWorld implements RunWorld {
     this.remember(journal, key, effect, { value });
     if (EAGER.has(effect.type)) await journal.flush();
     return value;
+  }
+
+  /** As `durably`, in a branch beside others: it goes on when it is its turn. */
+  private async beside(journal: Journal, key: string, effect: EffectRequest['effect'], frame: Frame): Promise<unknown> {
+    const branches = this.branchesOf(journal);
+    const time = branches.timeAt(key, this.time);
+    const recorded = journal.find(key, effect.type);
+    if (recorded) {
+      if (effect.type === 'wait') this.acts.registered(key); // decided: no other branch has to wait for it
+      if (effect.type === 'fetch') await this.acts.refetched(effect.request);
+      await branches.turnOf(key);
+      this.moveTo(key, recorded.t);
+      return this.again(recorded);
+    }
+    // Paid for, and slept for, by the execution that is repeated.
+    if (effect.type === 'throttle' && branches.isReplay) {
+      await (branches.knows(key) ? branches.turnOf(key) : branches.turnAtOnce());
+      return 0;
+    }
+    // A wait may be for what another branch is about to do.
+    branches.ask(key, effect.type !== 'wait');
+    if (!READS.has(effect.type)) await journal.flush();
+    let answer: { value?: unknown; error?: unknown };
+    try {
+      const value = this.acts.perform(key, effect, frame, time);
+      if (UNRECORDED.has(effect.type) && !(value instanceof Promise)) {
+        branches.answered(key);
+        await branches.turnAtOnce();
+        return value;
+      }
+      answer = { value: await value };
+    } catch (error) {
+      if (isFault(error, 'RunCancelledError') || isInfrastructure(error)) throw error;
+      answer = { error };
+    }
+    const at = Date.now();
+    const isStream = holdsStream(answer.value);
+    if (isStream) this.hasStreamed = true;
+    const isKept = !UNRECORDED.has(effect.type) && !isStream;
+    // Of what is done again, the journal has the place.
+    if (isKept) journal.record(key, effect.type, at, answer);
+    else if (!branches.knows(key)) journal.recordPlace(key, effect.type, at);
+    await branches.turnOf(key, isKept && EAGER.has(effect.type) && answer.error === undefined ? journal.flush() : undefined);
+    if (isKept) this.moveTo(key, at);
+    if (answer.error !== undefined) throw answer.error;
+    return answer.value;
+  }
+
+  /** The time of the run is that of its latest branch: where they meet again, it depends on none being first. */
+  private moveTo(key: string, time: number): void {
+    this.branches?.moved(key, time);
+    this.time = Math.max(this.time, time);
+  }
+
+  private again(recorded: JournalEntry): unknown {
+    this.acts.replayed(recorded.k, recorded.y as EffectRequest['effect']['type'], recorded.v as { id?: string } | null | undefined);
+    if (recorded.e) throw recordedFault(recorded);
+    return fromRecord(recorded.v);
   }
 
   /** Time moves with what is remembered only: a replay must find it the same, for the ids of what the run sends begin with it. */

@@ -178,6 +178,10 @@ export interface World {
   perform(request: EffectRequest): unknown;
   /** An automation begins, before anything of it is done: its secrets and those of its arguments are known from now on. No effect. */
   entered?(frame: Frame, payload: JsonObject): void;
+  /** A branch beside others begins: `undefined`, or when it is its turn. No effect. */
+  begins?(): Promise<void> | undefined;
+  /** The run pauses in the middle of its computing: resolves when it may go on, and lets none of its other branches go on before. */
+  pausing?(pause: Promise<void>): Promise<void>;
   /** Milliseconds; frozen between effects, so that a replay computes the same. */
   now(): number;
   /** In [0, 1), from the run's seed. */

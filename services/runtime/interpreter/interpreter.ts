@@ -226,7 +226,8 @@ export const compileWorkspace = (source: WorkspaceSource, options?: CompileOptio
 /** Runs one automation to its end. @throws the fault that ended it */
 export async function runAutomation(input: RunInput): Promise<RunResult> {
   const { world, model, automation, trigger, identity, branch } = input;
-  const budget = new Budget(input.limits ?? {}, world.signal, input.clock, input.pause);
+  const { pause } = input;
+  const budget = new Budget(input.limits ?? {}, world.signal, input.clock, pause && (() => world.pausing?.(pause()) ?? pause()));
   const { depth, ...known } = input.run;
   const run: RunState = {
     world,

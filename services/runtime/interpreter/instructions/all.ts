@@ -24,7 +24,12 @@ export const all = defineInstruction({
         const branch = frame.forkPoint();
         const forks = block.items.map((_, index) => frame.fork(branch(index)));
         const outcomes = await Promise.allSettled(
-          block.items.map(async (item, index) => context.engine.block({ items: [item], deepMask: item.deepMask }, forks[index] as Frame)),
+          block.items.map(async (item, index) => {
+            const own = forks[index] as Frame;
+            const turn = own.run.world.begins?.();
+            if (turn) await turn;
+            return context.engine.block({ items: [item], deepMask: item.deepMask }, own);
+          }),
         );
         frame.join(forks);
         let ended: Outcome;

@@ -235,7 +235,13 @@ async function inBatches(
         $index: index,
       });
     });
-    const outcomes = await Promise.allSettled(forks.map(async (own) => loop.engine.block(loop.block, own)));
+    const outcomes = await Promise.allSettled(
+      forks.map(async (own) => {
+        const turn = own.run.world.begins?.();
+        if (turn) await turn;
+        return loop.engine.block(loop.block, own);
+      }),
+    );
     frame.join(forks);
     let ended: Outcome;
     for (const outcome of outcomes) {
