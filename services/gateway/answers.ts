@@ -26,7 +26,7 @@ const cleaned = (value: unknown) => (Array.isArray(value) ? value.map((item) => 
  * text, which would encode them once more; before bytes it writes the head as it stands.
  */
 const isWide = (value: string | string[]) => NOT_ASCII.test(String(value));
-const NOT_ASCII = /[^\u0000-\u007f]/;
+const NOT_ASCII = /\P{ASCII}/u;
 const NOTHING = Buffer.alloc(0);
 
 /** Whether one of them is wide. */

@@ -30,8 +30,8 @@ const KEEP_ALIVE_MAX_MS = DAY;
 const OWN_HEADERS = new Set(['content-length', 'transfer-encoding', 'connection', 'keep-alive', 'upgrade', 'trailer', 'set-cookie2']);
 
 /** All but the tab. */
-const CONTROLS = /[\u0000-\u0008\u000a-\u001f\u007f]+/g;
-const NOT_ASCII = /[^\u0000-\u007f]/;
+const CONTROLS = /[\p{Cc}--[\t]]+/gv;
+const NOT_ASCII = /\P{ASCII}/u;
 
 export class HttpAnswer {
   private readonly keepAliveMinMs: number;

@@ -41,7 +41,7 @@ describe('the answer of a webhook', () => {
   it.each([
     ['letters beyond Latin-1', '日本 😀', Buffer.from('日本 😀').toString('latin1')],
     ['letters of Latin-1, also as bytes of UTF-8', 'é', Buffer.from('é').toString('latin1')],
-    ['controls', 'a\u0001b\u007fc\td\u0085', 'a b c\td\u00c2\u0085'],
+    ['controls', 'a\u0001b\u007fc\td\u0085', 'a b c\td '],
   ])('has a form for headers with %s', async (_name, said, sent) => {
     const http = new HttpAnswer({ keepAliveMinMs: 5000 });
     await http.write({ headers: { 'x-title': said } });
