@@ -33,12 +33,16 @@ export const maskOf = (roots: Iterable<string>): number => {
   return mask;
 };
 
-/** Contexts of one identity: shared by an automation and those it calls, replaced when it switches. */
+/** Contexts of one identity, as one branch sees them: shared by an automation and those it calls, replaced when it switches. */
 export interface IdentityView {
   identity: RunIdentity;
-  user: JsonObject | null;
-  session: JsonObject | null;
+  /** The same for all branches that act as this identity. */
+  data: { user: JsonObject | null; session: JsonObject | null };
+  /** Bits of `user` and `session`: what this branch may read without asking. */
+  loaded: number;
 }
+
+export const viewOf = (identity: RunIdentity): IdentityView => ({ identity, data: { user: null, session: null }, loaded: 0 });
 
 /** What all automations of a run share. */
 export interface RunState {
@@ -50,13 +54,22 @@ export interface RunState {
   known: JsonObject;
   /** `global.*` of a model over the stored document, made again when the document changes. */
   globals: Map<RunModel, { of: JsonObject | null; view: JsonObject }> | undefined;
+  /** Branches that run beside others now. */
+  beside: number;
 }
 
-/** Numbers the effects of one branch, in order. */
+/**
+ * Numbers the effects of one branch, in order. What a branch asks depends on what it has done itself, never on the pace of those beside it: a
+ * replay, where what is recorded is answered at once, must ask the same under the same keys.
+ */
 export interface Branch {
   prefix: string;
   next: number;
+  /** Bits of `global`, `socket` and `run`: what this branch may read without asking. The documents are those of the run. */
+  loaded: number;
 }
+
+export const branchOf = (prefix: string, loaded = 0): Branch => ({ prefix, next: 0, loaded });
 
 /** Effects that only let time pass. */
 const PAUSES = new Set<Effect['type']>(['wait', 'sleep', 'throttle']);
@@ -118,7 +131,8 @@ export class Frame implements Scope {
 
   /** The same automation in a branch of its own. Shares the variables, unless it gets names of its own; who it acts as is its own. */
   fork(branch: Branch, locals: Locals = this.locals): Frame {
-    return this.derived(branch, locals, { current: this.view.current });
+    this.run.beside++;
+    return this.derived(branch, locals, { current: { ...this.view.current } });
   }
 
   private derived(branch: Branch, locals: Locals, view: { current: IdentityView }): Frame {
@@ -152,12 +166,19 @@ export class Frame implements Scope {
    * program: which of them was the slowest decides nothing. Where the names were their own, so was the identity.
    */
   join(forks: Frame[]): void {
-    const { identity } = this.view.current;
-    const switched = forks.filter((fork) => fork.view.current.identity !== identity);
+    this.run.beside -= forks.length;
+    const before = this.view.current;
+    // What one of them has forgotten, and not asked again, is asked again here.
+    for (const { branch, view } of forks) {
+      this.branch.loaded &= branch.loaded;
+      before.loaded &= view.current.loaded;
+    }
+    const switched = forks.filter((fork) => fork.view.current.identity !== before.identity);
     if (switched.length === 0) return;
+    // Several of them may have written for the same person.
+    before.loaded = 0;
     const heir = switched.findLast(({ locals }) => locals === this.locals);
-    // Read again: several of them may have written for the same person.
-    this.view.current = { identity: heir ? heir.view.current.identity : identity, user: null, session: null };
+    if (heir) this.view.current = viewOf(heir.view.current.identity);
   }
 
   /** Sets `$error`, a variable like any other; a branch goes on seeing its own. */
@@ -174,7 +195,7 @@ export class Frame implements Scope {
   /** Keys `<here>.0`, `<here>.1`, … for branches that run side by side. */
   forkPoint(): (index: number) => Branch {
     const point = `${this.branch.prefix}${this.branch.next++}`;
-    return (index) => ({ prefix: `${point}.${index}.`, next: 0 });
+    return (index) => branchOf(`${point}.${index}.`, this.branch.loaded);
   }
 
   get throttledMs(): number {
@@ -249,9 +270,7 @@ export class Frame implements Scope {
   // Contexts
 
   private loadedMask(): number {
-    const { shared } = this.run;
-    const { current } = this.view;
-    return (shared.global ? 1 : 0) | (current.user ? 2 : 0) | (current.session ? 4 : 0) | (shared.socket ? 8 : 0) | (shared.run ? 16 : 0);
+    return this.branch.loaded | this.view.current.loaded;
   }
 
   /** Whether every context of `mask` can be read now. */
@@ -273,18 +292,28 @@ export class Frame implements Scope {
 
   private keep(name: ContextName, document: JsonObject, view: IdentityView): void {
     const own = withoutKnown(name, document);
-    if (name === 'user' || name === 'session') view[name] = own;
-    else this.run.shared[name] = own;
+    if (name === 'user' || name === 'session') {
+      view.data[name] = own;
+      view.loaded |= BIT[name];
+    } else {
+      this.run.shared[name] = own;
+      this.branch.loaded |= BIT[name];
+    }
   }
 
   /** After a pause: what other runs wrote meanwhile is read again when it is needed. */
   forgetContexts(): void {
-    const { shared } = this.run;
+    const { shared, beside } = this.run;
+    const { current } = this.view;
+    this.branch.loaded = 0;
+    current.loaded = 0;
+    // Branches beside this one go on with what they have.
+    if (beside > 0) return;
     shared.global = null;
     shared.socket = null;
     shared.run = null;
-    this.view.current.user = null;
-    this.view.current.session = null;
+    current.data.user = null;
+    current.data.session = null;
   }
 
   async write(name: ContextName, operations: ContextOperation[]): Promise<void> {
@@ -297,7 +326,7 @@ export class Frame implements Scope {
     const { identity } = this.view.current;
     if ((field === 'user.id' ? identity.userId : identity.sessionId) === value) return;
     const next = (await this.perform({ type: 'identity.switch', field, value })) as RunIdentity;
-    this.view.current = { identity: next, user: null, session: null };
+    this.view.current = viewOf(next);
   }
 
   // Variables
@@ -348,7 +377,8 @@ export class Frame implements Scope {
   }
 
   private sessionView(): JsonObject {
-    const { identity, session } = this.view.current;
+    const { identity, data } = this.view.current;
+    const { session } = data;
     const view: JsonObject = identity.sessionId === undefined ? { ...session } : { ...session, id: identity.sessionId };
     const org = this.organisationOf(identity)?.org;
     if (org !== undefined) view.org = org;
@@ -362,7 +392,8 @@ export class Frame implements Scope {
   }
 
   private userView(): JsonObject {
-    const { identity, user } = this.view.current;
+    const { identity, data } = this.view.current;
+    const { user } = data;
     const { userId, email, authData, role, platformRole } = identity;
     const view: JsonObject = { ...user };
     if (userId !== undefined) view.id = userId;

@@ -7,7 +7,7 @@ import { isPlainObject, type JsonObject } from '../../../mixins/shared/json.ts';
 import { type CompiledBody, type CompileOptions, compileWith } from './compile.ts';
 import type { ExecutedReport, TriggerInfo } from './effects.ts';
 import { described, isReported, located, markReported } from './faults.ts';
-import { ALL_CONTEXTS, type Branch, Frame, type IdentityView, type RunState } from './frame.ts';
+import { ALL_CONTEXTS, type Branch, branchOf, Frame, type IdentityView, type RunState, viewOf } from './frame.ts';
 import type { RunInput, RunModel, RunResult } from './index.ts';
 import type { Block, CallRequest, Engine, Executable } from './instruction.ts';
 import { Budget } from './limits.ts';
@@ -244,6 +244,7 @@ export async function runAutomation(input: RunInput): Promise<RunResult> {
     shared: { global: null, socket: null, run: null },
     known,
     globals: undefined,
+    beside: 0,
   };
   const { result } = await execute({
     run,
@@ -251,8 +252,8 @@ export async function runAutomation(input: RunInput): Promise<RunResult> {
     automation,
     payload: isPlainObject(input.payload) ? copy(input.payload, meterOf(budget)) : {},
     trigger,
-    view: { current: { identity, user: null, session: null } },
-    branch: { prefix: branch ? `${branch}.` : '', next: 0 },
+    view: { current: viewOf(identity) },
+    branch: branchOf(branch ? `${branch}.` : ''),
     depth,
   });
   return result;

@@ -225,6 +225,8 @@ async function inBatches(
     const count = Math.min(size, turns - start);
     for (; start + count > paid; paid += TURNS_PER_TOKEN_CALL)
       await frame.throttle('repeats', Math.min(TURNS_PER_TOKEN_CALL, turns - paid));
+    // Loaded once, not once per turn.
+    if (!frame.has(loop.block.deepMask)) await frame.ensure(loop.block.deepMask);
     const branch = frame.forkPoint();
     const forks = Array.from({ length: count }, (_, n) => {
       const index = start + n;

@@ -106,4 +106,63 @@ describe('a run that is executed again', () => {
     expect(first.contexts).toEqual({ 'user:u1': { name: 'u1' }, 'user:u2': { name: 'u2' }, 'user:u3': { name: 'u3', after: true } });
     for (const replay of replays) expect(replay).toEqual(first);
   });
+
+  it('reads contexts again where a branch has waited itself, whatever those beside it forget', async () => {
+    const data = {
+      automations: {
+        main: {
+          name: 'Main',
+          do: [
+            {
+              all: [
+                { try: { do: [wait(2), wait(1), { emit: { event: 'a' } }] } },
+                {
+                  try: {
+                    do: [
+                      wait(1),
+                      set('x', '{{global.n}}'),
+                      { fetch: { url: 'http://x' } },
+                      set('y', '{{global.n}}'),
+                      { emit: { event: 'b' } },
+                    ],
+                  },
+                },
+              ],
+            },
+          ],
+        },
+      },
+    };
+
+    const { first, replays } = await everyReplay(data);
+
+    for (const replay of replays) expect(replay).toEqual(first);
+  });
+
+  it('reads contexts again after a batch in which a turn has waited', async () => {
+    const turn = [
+      { conditions: { '{{item}} == 1': [wait(2)] } },
+      set('x', '{{user.n}}{{global.n}}'),
+      { fetch: { url: 'http://x' } },
+      set('user.n', '{% ({{user.n}} or 0) + 1 %}'),
+      { conditions: { '{{item}} == 2': [wait(3)] } },
+    ];
+    const data = {
+      automations: {
+        main: {
+          name: 'Main',
+          do: [
+            { repeat: { on: [0, 1, 2, 3], batch: { size: 2 }, do: turn } },
+            set('global.n', '{{user.n}}'),
+            set('user.done', '{{global.n}}'),
+          ],
+        },
+      },
+    };
+
+    const { first, replays } = await everyReplay(data);
+
+    expect(first.contexts).toEqual({ 'user:ada': { n: 4, done: 4 }, global: { n: 4 } });
+    for (const replay of replays) expect(replay).toEqual(first);
+  });
 });
