@@ -122,10 +122,7 @@ ${table(
       'a sum with a term that reads the counter, or may: `{% {{global.n}} + {{global.n}} %}`, `{% {{global.v[{{a}}]}} + {{global.v[{{b}}]}} %}`',
       'the last writer wins',
     ],
-    [
-      'a sum with `lifespan`, onto `config`, or where the whole name is computed (`{{name}}`)',
-      'the last writer wins',
-    ],
+    ['a sum with `lifespan`, onto `config`, or where the whole name is computed (`{{name}}`)', 'the last writer wins'],
   ],
 )}
 
