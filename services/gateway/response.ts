@@ -31,10 +31,12 @@ export class GatewayResponse<Request extends IncomingMessage = IncomingMessage> 
 
   /** What an automation answers, as a whole. @param headers names in lower case  @throws TypeError for a header that HTTP has no form for */
   send(status: number, headers: Record<string, string | string[]>, body: string | Buffer): void {
+    // There is nothing after such a head, so there must be no word of it. @see https://www.rfc-editor.org/rfc/rfc9110#section-8.6
+    const isBare = status === 204 || status === 304;
     if (this.getHeaderNames().length > 0) {
       for (const name in headers) this.setHeader(name, headers[name] as string | string[]);
       this.isForeign = true;
-      this.writeHead(status, { 'content-length': Buffer.byteLength(body) });
+      this.writeHead(status, isBare ? {} : { 'content-length': Buffer.byteLength(body) });
     } else {
       const list: string[] = [];
       for (const name in headers) {
@@ -45,10 +47,10 @@ export class GatewayResponse<Request extends IncomingMessage = IncomingMessage> 
       this.eachStanding(true, (name, value) => {
         if (!Object.hasOwn(headers, name)) list.push(name, value);
       });
-      list.push('content-length', String(Buffer.byteLength(body)));
+      if (!isBare) list.push('content-length', String(Buffer.byteLength(body)));
       super.writeHead(status, list);
     }
-    this.end(body);
+    this.end(isBare ? undefined : body);
   }
 
   override writeHead(status: number, reason?: string, headers?: OutgoingHttpHeaders | OutgoingHttpHeader[]): this;

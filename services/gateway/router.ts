@@ -27,6 +27,8 @@ interface Node {
   rest: Map<string, Leaf>;
 }
 
+/** What the document says of `ANY`. Not HEAD: who only looks (previews of links) must not run an automation. */
+const ANY: ReadonlySet<string> = new Set(['GET', 'POST', 'PUT', 'PATCH', 'DELETE']);
 const REMEMBERED = 1_000;
 const MAX_REMEMBERED_CHARS = 200;
 
@@ -104,8 +106,8 @@ export function compileRoutes(routes: Route[]): Router {
 }
 
 function pick(table: Map<string, Leaf>, method: string, allow: string[]): Leaf | undefined {
-  const leaf = table.get(method) ?? table.get('ANY') ?? (method === 'HEAD' ? table.get('GET') : undefined);
-  if (!leaf) allow.push(...table.keys());
+  const leaf = table.get(method) ?? (ANY.has(method) ? table.get('ANY') : undefined) ?? (method === 'HEAD' ? table.get('GET') : undefined);
+  if (!leaf) for (const key of table.keys()) allow.push(...(key === 'ANY' ? ANY : [key]));
   return leaf;
 }
 

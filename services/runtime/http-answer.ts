@@ -19,15 +19,23 @@ export interface HttpMessage {
 
 export interface StreamedAnswer {
   status: number;
-  headers: Record<string, string>;
+  headers: WebhookAnswer['headers'];
   stream: Readable;
 }
 
-const SSE_HEADERS = { 'content-type': 'text/event-stream', 'cache-control': 'no-cache', connection: 'keep-alive' };
+/** Whether the connection is kept is between the client and the server. */
+const SSE_HEADERS = { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' };
 /** Timers hold no more than 2^31 - 1 ms: what is above would be due at once, again and again. */
 const KEEP_ALIVE_MAX_MS = DAY;
-/** Headers of a hop: they belong to the server, not to an automation. */
-const OWN_HEADERS = new Set(['content-length', 'transfer-encoding', 'connection', 'keep-alive', 'upgrade', 'trailer', 'set-cookie2']);
+/**
+ * Headers of a hop belong to the server, not to an automation; others tell browsers what holds for all there is at this address, which is the API of the
+ * platform (https://www.w3.org/TR/clear-site-data/, https://www.w3.org/TR/network-error-logging/, RFC 6797).
+ */
+const OWN_HEADERS = new Set(
+  'content-length transfer-encoding connection keep-alive upgrade trailer set-cookie2 clear-site-data nel strict-transport-security'.split(
+    ' ',
+  ),
+);
 
 /** All but the tab. */
 const CONTROLS = /[\p{Cc}--[\t]]+/gv;
@@ -36,7 +44,7 @@ const NOT_ASCII = /\P{ASCII}/u;
 export class HttpAnswer {
   private readonly keepAliveMinMs: number;
   private status = 200;
-  private headers: Record<string, string> = {};
+  private headers: WebhookAnswer['headers'] = {};
   private stream: PassThrough | null = null;
   private timer: NodeJS.Timeout | undefined;
   private startListeners: ((answer: StreamedAnswer) => void)[] | undefined;
@@ -154,23 +162,24 @@ const isStatus = (value: unknown): boolean => Number.isInteger(Number(value)) &&
  * (Node has no form for them); controls are a space, since a line break would let one header write others.
  */
 function headerText(value: unknown): string {
-  const text = String(value).replace(CONTROLS, ' ');
+  const text = (typeof value === 'object' ? JSON.stringify(value) : String(value)).replace(CONTROLS, ' ');
   return NOT_ASCII.test(text) ? Buffer.from(text).toString('latin1') : text;
 }
 
-/** Names a header may have, and values. */
-function cleanHeaders(headers: JsonObject): Record<string, string> {
-  const clean: Record<string, string> = {};
+/** Names a header may have, and values. Lists are one header, but for cookies, which HTTP has no list for. */
+function cleanHeaders(headers: JsonObject): WebhookAnswer['headers'] {
+  const clean: WebhookAnswer['headers'] = {};
   for (const [name, value] of Object.entries(headers)) {
     const key = name.toLowerCase();
     if (!/^[a-z0-9!#$%&'*+.^_`|~-]+$/.test(key) || OWN_HEADERS.has(key) || value === undefined || value === null) continue;
-    clean[key] = headerText(typeof value === 'object' ? JSON.stringify(value) : value);
+    const values = (Array.isArray(value) ? value : [value]).filter((item) => item !== undefined && item !== null).map(headerText);
+    clean[key] = key === 'set-cookie' && Array.isArray(value) ? values : values.join(', ');
   }
   return clean;
 }
 
 /** The output as an HTTP answer: '' or no output at all is an empty body, null is `{}`, every other JSON value is itself. */
-export function plainAnswer(output: unknown, status = 200, headers: Record<string, string> = {}): WebhookAnswer {
+export function plainAnswer(output: unknown, status = 200, headers: WebhookAnswer['headers'] = {}): WebhookAnswer {
   if (output === '' || output === undefined) return { status, headers, body: null, encoding: 'empty' };
   if (output === null) return json({}, status, headers);
   if (output instanceof Uint8Array)
@@ -181,12 +190,12 @@ export function plainAnswer(output: unknown, status = 200, headers: Record<strin
       encoding: 'base64',
     };
   if (typeof output !== 'string') return json(output, status, headers);
-  const type = headers['content-type'] ?? 'text/html; charset=utf-8';
+  const type = String(headers['content-type'] ?? 'text/html; charset=utf-8');
   const policy: Record<string, string> = type.startsWith('text/html') ? { 'content-security-policy': "script-src 'self'" } : {};
   return { status, headers: { ...policy, ...headers, 'content-type': type }, body: output, encoding: 'text' };
 }
 
-const json = (body: unknown, status: number, headers: Record<string, string>): WebhookAnswer => ({
+const json = (body: unknown, status: number, headers: WebhookAnswer['headers']): WebhookAnswer => ({
   status,
   headers: { 'content-type': 'application/json; charset=utf-8', ...headers },
   body,

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type Client, client, expectOk, newUser } from '../support/client.ts';
 import { eventually } from '../support/eventually.ts';
 import { type Platform, startPlatform } from '../support/platform.ts';
+import { raw } from '../support/raw-http.ts';
 
 let platform: Platform;
 let owner: Client;
@@ -102,6 +103,46 @@ describe('the answer', () => {
       expect(status).toBe(200);
       expect(Buffer.from(headers.get('x-title') as string, 'latin1').toString()).toBe('日本 é😀');
     }
+  });
+
+  it('sets several cookies, each in a header of its own', async () => {
+    const cookies = [http({ headers: { 'set-cookie': ['a=1', 'b={{body.b}}', 'access-token=x'] } })];
+
+    for (const path of [await endpoint({ do: cookies }), await endpoint({ do: [...cookies, http({ chunk: 1 })] })])
+      expect((await anybody().post(path, { b: 2 })).headers.getSetCookie()).toEqual(['a=1', 'b=2']);
+  });
+
+  it.each([204, 304])('has no content with status %d, nor a word of it, and the connection goes on', async (status) => {
+    const { pathname } = new URL(`${platform.url}${await endpoint({ do: [http({ status })], output: { some: 'thing' } })}`);
+    const next = `GET ${pathname.replace(/hook\d+$/, 'nowhere')} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`;
+
+    const { text, headers } = await raw(platform.url, [`POST ${pathname} HTTP/1.1`, 'Content-Length: 0', 'X: y'], next, true);
+
+    const [first = '', second] = text.split('\r\n\r\n');
+    expect(first).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+    expect(headers['content-length']).toBeUndefined();
+    expect(headers['transfer-encoding']).toBeUndefined();
+    expect(second).toMatch(/^HTTP\/1.1 404 /);
+  });
+
+  it('that streams closes the connection when it is asked to', async () => {
+    const { pathname } = new URL(`${platform.url}${await endpoint({ do: [http({ chunk: 1 })], output: { done: true } })}`);
+
+    // Waits until the server closes.
+    const { headers, text } = await raw(platform.url, [`POST ${pathname} HTTP/1.1`, 'Content-Length: 0']);
+
+    expect(headers.connection).toBe('close');
+    expect(text).toContain('data: {"done":true}');
+  });
+
+  it.each(['OPTIONS', 'HEAD', 'TRACE', 'PROPFIND'])('is none to %s: it runs nothing', async (method) => {
+    const path = await endpoint({ do: [{ set: { name: `global.ran_${method}`, value: true } }] });
+    const look = await endpoint({ output: { ran: `{{global.ran_${method}}}` } });
+
+    const { status, headers } = await raw(platform.url, [`${method} ${new URL(platform.url).pathname}${path} HTTP/1.1`]);
+
+    expect([status, headers.allow]).toEqual([404, 'DELETE, GET, PATCH, POST, PUT']);
+    expect((await anybody().post(look, {})).body.ran ?? false).toBe(false);
   });
 
   it('of a failed run is its error, without the request', async () => {

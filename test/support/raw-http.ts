@@ -8,8 +8,8 @@ export interface RawAnswer {
   body: any;
 }
 
-/** @param head lines of the request without the empty one, `Host` and `Connection` excepted */
-export function raw(url: string, head: string[], body = ''): Promise<RawAnswer> {
+/** @param head lines of the request without the empty one, `Host` and `Connection` excepted; `goesOn`: the body is followed by the next request */
+export function raw(url: string, head: string[], body = '', goesOn = false): Promise<RawAnswer> {
   const { hostname, port, host } = new URL(url);
   return new Promise((resolve, reject) => {
     const socket = connect(Number(port), hostname);
@@ -34,7 +34,7 @@ export function raw(url: string, head: string[], body = ''): Promise<RawAnswer> 
       resolve({ status: Number(first.split(' ')[1] ?? 0), headers, text, body: parsed });
     });
     const [request = '', ...more] = head;
-    socket.write([request, `Host: ${host}`, 'Connection: close', ...more, '', body].join('\r\n'));
+    socket.write([request, `Host: ${host}`, `Connection: ${goesOn ? 'keep-alive' : 'close'}`, ...more, '', body].join('\r\n'));
   });
 }
 

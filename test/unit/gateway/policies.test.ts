@@ -213,11 +213,13 @@ describe('the router', () => {
     expect(at('POST', '/w/import')).toEqual(['/w/:id', { id: 'import' }]);
     expect(at('GET', '/w/1/a/b/c%2Fd')).toEqual(['/w/:id/a/*rest', { id: '1', rest: 'b/c/d' }]);
     expect(at('HEAD', '/w/1/')).toEqual(['/w/:id', { id: '1' }]);
-    expect(at('PURGE', '/w/1/hook/x')).toEqual(['/w/:id/hook/*rest', { id: '1', rest: 'x' }]);
+    expect(at('PATCH', '/w/1/hook/x')).toEqual(['/w/:id/hook/*rest', { id: '1', rest: 'x' }]);
   });
 
   it('tells a wrong method from a wrong path, and a path that is no text from both', () => {
     expect(at('DELETE', '/w/1')).toEqual({ allow: ['GET', 'POST'] });
+    for (const method of ['HEAD', 'OPTIONS', 'TRACE', 'PURGE'])
+      expect(at(method, '/w/1/hook/x')).toEqual({ allow: ['DELETE', 'GET', 'PATCH', 'POST', 'PUT'] });
     expect(at('GET', '/nowhere')).toBeNull();
     expect(() => at('GET', '/w/%E0%A4%A')).toThrow(expect.objectContaining({ type: 'BadParametersError' }) as never);
   });

@@ -52,6 +52,23 @@ describe('the answer of a webhook', () => {
     expect(() => validateHeaderValue('x-title', headers['x-title'] as string)).not.toThrow();
   });
 
+  it('has as many cookies as the list has, and lists of other headers in one', async () => {
+    const http = new HttpAnswer({ keepAliveMinMs: 5000 });
+    await http.write({ headers: { 'set-cookie': ['a=1; Expires=Sat, 28 Nov 2026 00:00:00 GMT', 'b=2\r\n', null], vary: ['a', 'b'] } });
+
+    expect(http.finish({}).headers).toMatchObject({
+      'set-cookie': ['a=1; Expires=Sat, 28 Nov 2026 00:00:00 GMT', 'b=2 '],
+      vary: 'a, b',
+    });
+  });
+
+  it('says nothing that counts for the whole platform at its address', async () => {
+    const http = new HttpAnswer({ keepAliveMinMs: 5000 });
+    await http.write({ headers: { 'clear-site-data': '"*"', NEL: '{}', 'strict-transport-security': 'max-age=0', 'x-mine': '1' } });
+
+    expect(http.finish({}).headers).toEqual({ 'content-type': 'application/json; charset=utf-8', 'x-mine': '1' });
+  });
+
   it('becomes a stream with the first chunk, with the status given before, and ends with the output', async () => {
     const http = new HttpAnswer({ keepAliveMinMs: 5000 });
     await http.write({ status: 201 });
