@@ -282,7 +282,7 @@ export const SETTINGS = {
     env: 'EVENTS_SCHEDULED_DELETION_DAYS',
     kind: 'number',
     default: 90,
-    about: 'Days after which the events of a deleted workspace are removed.',
+    about: 'Days after which the events and contexts of a deleted workspace are removed.',
   },
   eventsCleanupMaxEvents: {
     env: 'EVENTS_CLEANUP_WORKSPACE_MAX_EVENTS',

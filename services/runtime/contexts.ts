@@ -178,3 +178,15 @@ function changed(before: unknown, operation: Exclude<PathOperation, { type: 'del
   if (isPlainObject(before) && isPlainObject(operation.value)) return { ...before, ...operation.value };
   return operation.value;
 }
+
+/** Shortest life that is left to the contexts of a deleted workspace: what its deletion starts still uses them. */
+const LAST_USE_MS = HOUR;
+
+/** Gives the contexts of a deleted workspace that live for ever an end. The others end by themselves. */
+export async function endContexts(cache: CacheDriver, workspaceId: string, inMs: number): Promise<void> {
+  const ttlMs = Math.max(inMs, LAST_USE_MS);
+  const owner = { workspaceId, correlationId: '' };
+  // Made when there is none: what a run that is still under way writes into it keeps the life it has.
+  await cache.apply(contextKey('global', owner) as string, [{ type: 'merge', path: [], value: {} }], { ttlMs });
+  for await (const key of cache.keys(`ctx:{${workspaceId}}:user:`)) await cache.expire(key, ttlMs);
+}

@@ -2,7 +2,7 @@
 import type { Service } from 'moleculer';
 import type { AuthMethods } from '../../mixins/auth/contract.ts';
 import type { BusMethods } from '../../mixins/bus/contract.ts';
-import { MINUTE, SECOND } from '../../mixins/shared/clock.ts';
+import { DAY, MINUTE, SECOND } from '../../mixins/shared/clock.ts';
 import { type Config, configOf } from '../../mixins/shared/config.ts';
 import { fault, isFault } from '../../mixins/shared/errors.ts';
 import { isNative } from '../../mixins/shared/event.ts';
@@ -13,7 +13,7 @@ import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
 import type { DocumentsDriver } from '../../mixins/storage/documents/contract.ts';
 import { begunAt, createCancellations } from './cancellations.ts';
 import { startConsumers } from './consumers.ts';
-import { createContexts } from './contexts.ts';
+import { createContexts, endContexts } from './contexts.ts';
 import { createExecution, type Execution } from './execution.ts';
 import { createExplanations } from './explanations.ts';
 import type { CompiledWorkspace, RunAutomation, RunIdentity, WorkspaceSource } from './interpreter/index.ts';
@@ -206,6 +206,14 @@ export async function openRuntime(host: Host, { compile, interpret }: Engine): P
         return isNative(event) && typeof id === 'string' ? removeBindingsOf(documents, id) : undefined;
       },
       { group: 'runtime-bindings' },
+    ),
+    await bus.on(
+      'workspaces.deleted',
+      (event) => {
+        const id = event.payload.workspaceId ?? event.source.workspaceId;
+        if (isNative(event) && typeof id === 'string') return endContexts(cache, id, config.eventsScheduledDeletionDays * DAY);
+      },
+      { group: 'runtime-contexts' },
     ),
   );
   const sync = setInterval(

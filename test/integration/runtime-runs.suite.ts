@@ -1,6 +1,7 @@
 /** What a run promises, whatever the stores: told once, run on the embedded ones and on Redis. */
 import { createServer, type Server } from 'node:http';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { DAY } from '../../mixins/shared/clock.ts';
 import { fault } from '../../mixins/shared/errors.ts';
 import { EMIT_TOPIC, type PrismeEvent } from '../../mixins/shared/event.ts';
 import { hexId } from '../../mixins/shared/ids.ts';
@@ -585,6 +586,36 @@ export function runsSuite(title: string, openStores: () => Promise<{ stores: Sto
         expect(await global(a)).toMatchObject({ parent: 1, told: 1, kid: 1 });
         expect(keysSeen).toHaveLength(1);
       });
+    });
+
+    it('the contexts of a deleted workspace end with its events, what its last runs write too', async () => {
+      const a = await node({});
+      const [global, user, other] = ['ctx:{gone}:global', 'ctx:{gone}:user:ada', 'ctx:{stays}:user:ada'];
+      await a.cache.set(user, { name: 'Ada' });
+      await a.cache.set(other, { name: 'Ada' });
+      const lives = new Map<string, number | undefined>();
+      const { expire, apply } = a.cache;
+      a.cache.expire = (key, ttlMs) => {
+        lives.set(key, ttlMs);
+        // As if its days were over.
+        return expire.call(a.cache, key, key.startsWith('ctx:') ? 300 : ttlMs);
+      };
+      a.cache.apply = (key, operations, options) => {
+        lives.set(key, options?.ttlMs);
+        return apply.call(a.cache, key, operations, { ...options, ttlMs: 300 });
+      };
+
+      await a.bus.send(
+        'workspaces.deleted',
+        { workspaceId: 'gone' },
+        { topic: 'workspaces.deleted', source: { workspaceId: 'gone', correlationId: 'c', serviceTopic: 'workspaces.deleted' } },
+      );
+
+      await eventually(() => lives.has(user));
+      expect([lives.get(global), lives.get(user), lives.get(other)]).toEqual([90 * DAY, 90 * DAY, undefined]);
+      await apply.call(a.cache, global, [{ type: 'replace', path: ['late'], value: true }]);
+      for (const key of [global, user]) await eventually(async () => expect(await a.cache.get(key)).toBeNull());
+      expect(await a.cache.get(other)).not.toBeNull();
     });
 
     it('the model a run was put to sleep with is kept as long as the last one may wait that was', async () => {
