@@ -26,7 +26,7 @@ import { createNativeEvents } from './native-events.ts';
 import { createOrganisations, type Organisations } from './organisations.ts';
 import { createPlatform } from './platform.ts';
 import { programOf } from './program.ts';
-import { createRecovery } from './recovery.ts';
+import { createRecovery, deadOf } from './recovery.ts';
 import { createRunStore, FINAL_STATES, OPEN_MS, type RunRecord, type RunRequest, type RunStore, runRef } from './runs.ts';
 import { createSchedules, type Schedules } from './schedules.ts';
 import { createSessions, type Sessions } from './sessions.ts';
@@ -129,6 +129,8 @@ export async function openRuntime(host: Host, { compile, interpret }: Engine): P
   const platform = createPlatform({ broker, auth: host, bus, cache, sessions, models, modules, organisations });
   const waits: Waits = createWaits({
     cache,
+    owner,
+    deadOf: (owners) => deadOf(cache, owners),
     async onDecided(wait) {
       if (wait.isDurable) {
         // Whoever dies now leaves this behind; the run is woken a little later then.
@@ -178,7 +180,14 @@ export async function openRuntime(host: Host, { compile, interpret }: Engine): P
     for (;;) {
       const held = await store.find(workspaceId, id);
       if (!held || FINAL_STATES.includes(held.record.state)) return false;
-      if (held.record.state === 'running' || (await store.close(held, 'cancelled'))) return true;
+      if (held.record.state === 'running') return true;
+      if (!(await store.close(held, 'cancelled'))) continue;
+      // Else the next event would go to a run that is no more, and start nothing.
+      await waits.drop(
+        workspaceId,
+        (held.record.waits ?? []).map((wait) => wait.id),
+      );
+      return true;
     }
   }
 

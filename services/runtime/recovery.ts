@@ -31,6 +31,13 @@ const FORGET_MS = 60 * SECOND;
 const foundKey = (owner: string) => `runs:found-dead:${owner}`;
 const lifeLease = (owner: string) => `runs:alive:${owner}`;
 
+/** Of these start-ups, those that were found dead, or have left the list of nodes. */
+export async function deadOf(cache: CacheDriver, owners: string[]): Promise<string[]> {
+  const [nodes, found] = await Promise.all([cache.members(NODES_KEY), cache.getMany(owners.map(foundKey))]);
+  const listed = new Set(nodes);
+  return owners.filter((owner, i) => !listed.has(owner) || found[i] !== null);
+}
+
 export function createRecovery({ cache, store, execution, bus, owner, onBeat, log, aliveMs = 3 * SECOND }: RecoveryOptions) {
   const timers: NodeJS.Timeout[] = [];
   let isStopped = false;

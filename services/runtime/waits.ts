@@ -10,7 +10,7 @@
  *   `wait:{ws}:at:<type>|<field>|<value>`   ids of waits whose filters ask for that value ('' field: any event of the type)
  *   `wait:{ws}:doc:<id>`                    the registration
  *   `wait:{ws}:end:<id>`                    the outcome
- *   `wait:{ws}:mute:<event id>`             an event whose automations must not run (`cancelTriggers`)
+ *   `wait:{ws}:mutes:<event id>`            ids of waits that may have taken the event for themselves (`cancelTriggers`); their outcomes tell
  */
 
 import { allOf, compile, NEVER, type Test, textOf, valueAt } from '../../mixins/filters/condition.ts';
@@ -35,6 +35,8 @@ export interface Wait {
   deadline: number;
   /** Suspends: to be woken by whoever decides. */
   isDurable: boolean;
+  /** Of one that does not suspend: the start-up of the node whose memory the run is in. Without it the wait is over. */
+  owner?: string;
   /** Ids of the events that earlier waits of the run have got, at most MAX_TAKEN: not for this one. */
   taken?: string[];
 }
@@ -125,17 +127,21 @@ async function inParts<T>(items: T[], work: (item: T) => Promise<unknown>): Prom
 export interface WaitsOptions {
   cache: CacheDriver;
   now?: () => number;
+  /** This start-up of this node. */
+  owner?: string;
+  /** Of these start-ups, those that have come to their end. */
+  deadOf?: (owners: string[]) => Promise<string[]>;
   /** Told by the node that decided: wake a suspended run, hint the node that holds it. */
   onDecided: (wait: Wait) => Promise<void> | void;
 }
 
-export function createWaits({ cache, now = Date.now, onDecided }: WaitsOptions) {
+export function createWaits({ cache, now = Date.now, owner, deadOf = async () => [], onDecided }: WaitsOptions) {
   const base = (workspaceId: string) => `wait:{${workspaceId}}:`;
   const typeKey = (ws: string, type: string) => `${base(ws)}type:${keyPart(type)}`;
   const placeKey = (ws: string, { type, field, value }: Place) => `${base(ws)}at:${keyPart(type)}|${keyPart(field)}|${keyPart(value)}`;
   const docKey = (ws: string, id: string) => `${base(ws)}doc:${id}`;
   const endKey = (ws: string, id: string) => `${base(ws)}end:${id}`;
-  const muteKey = (ws: string, eventId: string) => `${base(ws)}mute:${eventId}`;
+  const mutesKey = (ws: string, eventId: string) => `${base(ws)}mutes:${eventId}`;
 
   /** Waits held by runs in the memory of this node. */
   const held = slotMap<string, { wait: Wait; resolve: (outcome: Outcome) => void; timer: NodeJS.Timeout }>();
@@ -146,6 +152,8 @@ export function createWaits({ cache, now = Date.now, onDecided }: WaitsOptions) 
 
   /** Writes the outcome unless there is one. Returns the outcome that holds. */
   async function decide(wait: Wait, event: PrismeEvent | null): Promise<Outcome> {
+    // The mark comes first: once the outcome is there the run may go on, and with the registration goes all else that tells.
+    if (event && mutes(wait, event)) await cache.addMembers(mutesKey(wait.workspaceId, event.id), [wait.id], { ttlMs: HOUR });
     try {
       const ttlMs = KEEP_OUTCOME_MS + Math.max(0, wait.isDurable ? DAY : 0);
       await cache.set(endKey(wait.workspaceId, wait.id), { event }, { ifVersion: 0, ttlMs });
@@ -220,6 +228,7 @@ export function createWaits({ cache, now = Date.now, onDecided }: WaitsOptions) 
       const { place, id } = filed.get(key) as { place: string; id: string };
       return cache.removeMembers(place, [id]);
     });
+    await forgetDead(documents);
     return events.map(({ event }, i) =>
       (keysAt[i] as string[])
         .map((key) => documents.get(key))
@@ -230,6 +239,18 @@ export function createWaits({ cache, now = Date.now, onDecided }: WaitsOptions) 
 
   /** What tells that an automation has ended is the platform's word: an event that is only called so ends no wait for it. */
   const isForged = (event: PrismeEvent) => event.type === EXECUTED && !isNative(event);
+
+  /**
+   * Leaves out what waits in the memory of a node that is no more: nobody would ever hear of the event it takes. It stays filed until its time, for a node
+   * that was only slow comes back.
+   */
+  async function forgetDead(documents: Map<string, Wait>): Promise<void> {
+    const elsewhere = [...documents].filter(([, wait]) => wait.owner !== undefined && wait.owner !== owner);
+    if (elsewhere.length === 0) return;
+    const dead = new Set(await deadOf([...new Set(elsewhere.map(([, wait]) => wait.owner as string))]));
+    for (const [key, wait] of elsewhere) if (dead.has(wait.owner as string)) documents.delete(key);
+  }
+
   const accepts = (wait: Wait, event: PrismeEvent) =>
     !isForged(event) &&
     !wait.taken?.includes(event.id) &&
@@ -264,7 +285,8 @@ export function createWaits({ cache, now = Date.now, onDecided }: WaitsOptions) 
     async register(wait: Wait): Promise<void> {
       const ws = wait.workspaceId;
       const ttlMs = wait.deadline - now() + KEEP_OUTCOME_MS;
-      await cache.set(docKey(ws, wait.id), wait, { ttlMs: Math.max(ttlMs, KEEP_OUTCOME_MS) });
+      const document: Wait = owner === undefined || wait.isDurable ? wait : { ...wait, owner };
+      await cache.set(docKey(ws, wait.id), document, { ttlMs: Math.max(ttlMs, KEEP_OUTCOME_MS) });
       await Promise.all(
         placesOf(wait).flatMap((place) => [
           cache.addMembers(placeKey(ws, place), [wait.id], { ttlMs: INDEX_TTL_MS }),
@@ -274,10 +296,24 @@ export function createWaits({ cache, now = Date.now, onDecided }: WaitsOptions) 
       );
     },
 
-    /** Forgets a registration, by the run that made it; the outcome of a durable one stays readable for a replay. */
+    /**
+     * Forgets a registration, by the run that made it. The outcome stays readable, of a durable one for a replay, of one with `cancelTriggers` for whoever
+     * asks whether an event was taken.
+     */
     async remove(wait: Wait): Promise<void> {
       held.delete(wait.id);
-      await Promise.all([unfile(wait), ...(wait.isDurable ? [] : [cache.delete(endKey(wait.workspaceId, wait.id))])]);
+      const isAsked = wait.isDurable || wait.oneOf.some(({ cancelTriggers }) => cancelTriggers === true);
+      await Promise.all([unfile(wait), ...(isAsked ? [] : [cache.delete(endKey(wait.workspaceId, wait.id))])]);
+    },
+
+    /** Forgets registrations of a run that has left memory and will not come back. */
+    async drop(workspaceId: string, ids: string[]): Promise<void> {
+      if (ids.length === 0) return;
+      const found = await cache.getMany(ids.map((id) => docKey(workspaceId, id)));
+      await inParts(
+        found.filter((document) => document !== null),
+        (document) => unfile(document.value as Wait),
+      );
     },
 
     /** Holds a registered wait in memory until it is decided; decides the time-out itself. */
@@ -324,29 +360,35 @@ export function createWaits({ cache, now = Date.now, onDecided }: WaitsOptions) 
       const found = await candidates(asked);
       // The first event that a wait accepts decides it.
       const taken = new Map<string, { wait: Wait; event: PrismeEvent }>();
-      const muted = new Set<PrismeEvent>();
       for (const [at, { event }] of asked.entries())
         for (const wait of found[at] as Wait[]) {
           const key = docKey(wait.workspaceId, wait.id);
-          if (taken.has(key)) continue;
-          taken.set(key, { wait, event });
-          if (mutes(wait, event)) muted.add(event);
+          if (!taken.has(key)) taken.set(key, { wait, event });
         }
-      // The mark comes first: once the registration is gone it is all that tells.
-      await inParts([...muted], ({ source, id }) => cache.set(muteKey(source.workspaceId as string, id), true, { ttlMs: HOUR }));
       await inParts([...taken.values()], ({ wait, event }) => decide(wait, event));
       // The outcome stays: the run that asked may be in the memory of another node, which has yet to read it.
       await inParts([...taken.values()], ({ wait }) => unfile(wait));
     },
 
-    /** Whether a wait asks that this event starts no automation. */
+    /**
+     * Whether a wait has taken this event for itself, so that it starts no automation. Decides it, where that is still open: whoever matches may be behind,
+     * and of several events that would do, those that no wait takes start their automations.
+     */
     async cancelsTriggers(event: PrismeEvent): Promise<boolean> {
       const ws = event.source.workspaceId as string;
       const key = typeKey(ws, event.type);
       const names = (await fieldsOf([key]))?.get(key) ?? [];
       if (names.length === 0) return false;
       const [found = []] = await candidates([{ event, fields: names }]);
-      return found.some((wait) => mutes(wait, event)) || (await cache.get(muteKey(ws, event.id))) !== null;
+      const asking = found.filter((wait) => mutes(wait, event));
+      const made = await Promise.all(asking.map((wait) => decide(wait, event)));
+      await Promise.all(asking.map((wait) => unfile(wait)));
+      if (made.some((outcome) => outcome.event?.id === event.id)) return true;
+      // Registrations that are gone already.
+      const marks = await cache.members(mutesKey(ws, event.id));
+      if (marks.length === 0) return false;
+      const ends = await cache.getMany(marks.map((id) => endKey(ws, id)));
+      return ends.some((end) => (end?.value as Outcome | undefined)?.event?.id === event.id);
     },
 
     heldCount: () => held.size,

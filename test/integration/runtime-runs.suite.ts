@@ -681,6 +681,83 @@ export function runsSuite(title: string, openStores: () => Promise<{ stores: Sto
       await a.runtime.cancel(WORKSPACE, (failed as RunRecord).correlationId);
     });
 
+    describe('of events that a wait with cancelTriggers could take', () => {
+      const automations: Record<string, Automation> = {
+        asker: {
+          events: ['ask-for-one'],
+          run: async (ask) => {
+            const event = await ask({ type: 'wait', oneOf: [{ event: 'single', cancelTriggers: true }], timeoutS: 60 });
+            await ask({ type: 'context.write', context: 'global', operations: [{ type: 'push', path: ['took'], value: event.payload.n }] });
+          },
+        },
+        listener: {
+          events: ['single'],
+          run: async (ask, { payload }) =>
+            void (await ask({
+              type: 'context.write',
+              context: 'global',
+              operations: [{ type: 'push', path: ['listened'], value: (payload as any).payload.n }],
+            })),
+        },
+      };
+      const numbers = async (on: RuntimeNode) => {
+        const { took = [], listened = [] } = await global(on);
+        return { took, all: [...took, ...listened].sort() };
+      };
+
+      it('one starts nothing, the others all do', async () => {
+        const a = await node(automations);
+        await a.emit('ask-for-one');
+        await eventually(() => a.runtime.waits.heldCount() === 1);
+
+        await Promise.all([1, 2, 3, 4].map((n) => a.emit('single', { n })));
+
+        await eventually(async () => expect((await numbers(a)).all).toEqual([1, 2, 3, 4]), { timeoutMs: 10_000 });
+        expect((await numbers(a)).took).toHaveLength(1);
+      });
+
+      it('none is kept for a run that was cancelled while it waited', async () => {
+        const a = await node(automations);
+        const id = await a.emit('ask-for-one');
+        const waiting = async () => (await a.runtime.store.list(WORKSPACE, 10, 'waiting')).find(({ trigger }) => trigger.id === id);
+        await eventually(async () => (await waiting()) !== undefined, { timeoutMs: 5_000 });
+
+        expect(await a.runtime.cancel(WORKSPACE, (await waiting())?.correlationId as string)).toBe(1);
+        await a.emit('single', { n: 5 });
+
+        await eventually(async () => expect((await numbers(a)).all).toEqual([1, 2, 3, 4, 5]), { timeoutMs: 10_000 });
+      });
+
+      it('none is kept for a webhook whose node is no more', async () => {
+        const a = await node(automations, 'web');
+        const request = {
+          id: 'webhook-asks',
+          workspaceId: WORKSPACE,
+          automation: 'asker',
+          payload: {},
+          trigger: { type: 'endpoint' as const, value: 'asker' },
+          identity: {},
+          run: { correlationId: 'webhook-asks', depth: 0 },
+          acceptedAt: Date.now(),
+          isDurable: false,
+        };
+        void a.runtime.execution.run(request).catch(() => {});
+        await eventually(() => a.runtime.waits.heldCount() === 1);
+        await a.die();
+        nodes = [];
+        const b = await node(automations, 'b');
+        const dead = async () => {
+          for await (const key of b.cache.keys('runs:found-dead:web-')) return key !== undefined;
+          return false;
+        };
+        await eventually(dead, { timeoutMs: 15_000 });
+
+        await b.emit('single', { n: 6 });
+
+        await eventually(async () => expect((await numbers(b)).all).toEqual([1, 2, 3, 4, 5, 6]), { timeoutMs: 10_000 });
+      });
+    });
+
     it('a run that loses its node again and again is given up, and its workspace told the reason', async () => {
       const a = await node({}, 'a');
       const told: PrismeEvent[] = [];

@@ -229,4 +229,60 @@ describe('a batch of events', () => {
     expect(await waits.cancelsTriggers(second)).toBe(false);
     waits.stop();
   });
+
+  it('mutes one of several events that would do, whoever meets which first', async () => {
+    const waits = openWaits();
+    const events = [1, 2, 3, 4].map((n) => eventOf(`e${n}`, 'paid', { n }));
+    const wait = waitOf('r', [{ event: 'paid', cancelTriggers: true }]);
+    await waits.register(wait);
+
+    const muted = await Promise.all([...events.map((event) => waits.cancelsTriggers(event)), waits.match(events)]);
+
+    const taken = await outcomeOf(waits, wait);
+    expect(events.filter((_, i) => muted[i]).map(({ id }) => id)).toEqual([taken]);
+    // Told the same to whom it is delivered again, also when the run has gone on.
+    await waits.remove(wait);
+    const again = await Promise.all(events.map((event) => waits.cancelsTriggers(event)));
+    expect(again).toEqual(muted.slice(0, 4));
+    waits.stop();
+  });
+
+  it('mutes nothing for a wait that is dropped', async () => {
+    const waits = openWaits();
+    const wait = waitOf('r', [{ event: 'paid', filters: { 'payload.n': 1 }, cancelTriggers: true }]);
+    await waits.register(wait);
+
+    await waits.drop('wks0001', [wait.id, 'another/0']);
+
+    expect(await waits.cancelsTriggers(eventOf('e1', 'paid', { n: 1 }))).toBe(false);
+    expect(await waits.outcome(wait)).toBe(null);
+    waits.stop();
+  });
+
+  it('leaves out what waits in the memory of a node that is no more', async () => {
+    const dead: string[] = [];
+    const other = createWaits({ cache, owner: 'other', onDecided: () => {} });
+    const waits = createWaits({
+      cache,
+      owner: 'this',
+      deadOf: async (owners) => owners.filter((one) => dead.includes(one)),
+      onDecided: () => {},
+    });
+    const [webhook, durable] = [
+      waitOf('webhook', [{ event: 'paid', cancelTriggers: true }]),
+      { ...waitOf('durable', [{ event: 'paid' }]), isDurable: true },
+    ];
+    for (const wait of [webhook, durable]) await other.register(wait);
+
+    dead.push('other');
+    const isMuted = await waits.cancelsTriggers(eventOf('e1', 'paid', {}));
+    await waits.match([eventOf('e1', 'paid', {})]);
+
+    expect(isMuted).toBe(false);
+    expect([await outcomeOf(waits, webhook), await outcomeOf(waits, durable)]).toEqual([undefined, 'e1']);
+    // It was only slow.
+    dead.pop();
+    expect(await waits.cancelsTriggers(eventOf('e2', 'paid', {}))).toBe(true);
+    for (const one of [other, waits]) one.stop();
+  });
 });
