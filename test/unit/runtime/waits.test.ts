@@ -8,6 +8,7 @@ import type { JsonObject } from '../../../mixins/shared/json.ts';
 import { openCache } from '../../../mixins/storage/cache/cache.mixin.ts';
 import type { CacheDriver } from '../../../mixins/storage/cache/contract.ts';
 import { createWaits, filterCondition, type Wait, type Waits } from '../../../services/runtime/waits.ts';
+import { run } from '../../support/run-automation.ts';
 
 const event = { type: 't', payload: { n: 5, text: 'a-b', list: ['x'], none: null, star: 'a*' }, source: { correlationId: 'c' } };
 const matches = (filters: object) => compile(filterCondition(filters as never))(event);
@@ -34,6 +35,30 @@ describe('filters of a wait', () => {
     [{ 'payload.constructor': { $exists: true } }, false],
   ])('%j', (filters, expected) => {
     expect(matches(filters)).toBe(expected);
+  });
+});
+
+describe('filters whose values are not there', () => {
+  const filed = async (filters: object) => {
+    const { world } = await run({ automations: { main: { do: [{ wait: { oneOf: [{ event: 't', filters }], timeout: 1 } }] } } });
+    const asked = world.effects.find(({ type }) => type === 'wait') as unknown as { oneOf: { filters: JsonObject }[] };
+    return asked.oneOf[0]?.filters as JsonObject;
+  };
+
+  it.each([
+    [{ 'payload.n': '{{nothing.here}}' }, false],
+    [{ 'payload.missing': '{{nothing.here}}' }, true],
+    [{ 'payload.none': '{{nothing.here}}' }, true],
+    [{ 'payload.n': { $eq: '{{nothing.here}}' } }, false],
+    [{ 'payload.n': { $in: ['{{nothing.here}}'] } }, false],
+    [{ 'payload.n': '{% {{nothing.here}} * 2 %}' }, false],
+    [{ 'payload.missing': '{% {{text}} * 2 %}' }, false],
+    [{ 'payload.n': 5, 'source.correlationId': '{{nothing.here}}' }, false],
+    [{ 'payload.n': 5 }, true],
+  ])('%j mean the same in memory and where registrations are kept', async (filters, expected) => {
+    const found = await filed(filters);
+
+    expect([matches(found), matches(JSON.parse(JSON.stringify(found)))]).toEqual([expected, expected]);
   });
 });
 

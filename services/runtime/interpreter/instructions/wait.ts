@@ -5,6 +5,23 @@ import { toNumber } from '../../expressions/index.ts';
 import { object } from '../instruction.ts';
 import { defineSimple, withOutput } from './simple.ts';
 
+/** Equal to nothing. */
+const NOTHING = { $in: [] };
+
+/**
+ * Filters as JSON has them, for that is how a registration is kept: without this a variable that is not there would take its filter with it, and the wait
+ * would be for any event. What is missing equals what is missing, a number that is none equals nothing.
+ */
+function asFiled(filters: Record<string, unknown>): JsonObject {
+  const filed: JsonObject = {};
+  for (const [path, value] of Object.entries(filters))
+    filed[path] =
+      typeof value === 'number' && !Number.isFinite(value)
+        ? NOTHING
+        : JSON.parse(JSON.stringify(value ?? null, (_, item) => (item === undefined ? null : item)));
+  return filed;
+}
+
 export const wait = defineSimple({
   name: 'wait',
   summary:
@@ -42,7 +59,7 @@ export const wait = defineSimple({
         throw fault('InvalidInstructionError', { message: 'Invalid wait instruction: each of oneOf needs an event.' });
       return {
         event: choice.event,
-        ...(isPlainObject(choice.filters) ? { filters: choice.filters as JsonObject } : {}),
+        ...(isPlainObject(choice.filters) ? { filters: asFiled(choice.filters) } : {}),
         ...(choice.cancelTriggers ? { cancelTriggers: true } : {}),
       };
     });
