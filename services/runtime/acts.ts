@@ -355,7 +355,12 @@ export class Acts {
     };
     const before = request.isDurable ? await waits.outcome(wait) : null;
     if (before) return before.event;
-    if (wait.deadline <= Date.now()) return (await waits.decide(wait, null)).event;
+    if (wait.deadline <= Date.now()) {
+      const { event } = await waits.decide(wait, null);
+      // Registered by the execution that was suspended; nobody else takes it out.
+      if (!this.isSilent) await waits.remove(wait);
+      return event;
+    }
     await Promise.all([waits.register(wait).then(() => this.registered(key)), contexts.keepRun(this.owner(frame), timeoutMs)]);
     this.openWaits.push(wait);
     let event: PrismeEvent | null;

@@ -9,7 +9,7 @@ import { journalKey } from '../../services/runtime/journal.ts';
 import { createRunStore, NODES_KEY, nodeRunsKey, type RunRecord, runRef } from '../../services/runtime/runs.ts';
 import { testRequest } from '../../services/runtime/starts.ts';
 import { automationAt, type Match } from '../../services/runtime/triggers.ts';
-import { createWaits } from '../../services/runtime/waits.ts';
+import { createWaits, type Wait } from '../../services/runtime/waits.ts';
 import { eventually } from '../support/eventually.ts';
 import { type Automation, type RuntimeNode, type Stores, startNode, testStores, WORKSPACE } from '../support/runtime-node.ts';
 
@@ -400,6 +400,14 @@ export function runsSuite(title: string, openStores: () => Promise<{ stores: Sto
       const b = await node(automations, 'b');
 
       await eventually(async () => expect((await global(b)).timedOut).toBe(null), { timeoutMs: 15_000 });
+      // Nothing is left to be looked through by those who meet such an event.
+      const filed = [];
+      for await (const key of b.cache.keys(`wait:{${WORKSPACE}}:at:never`)) filed.push(...(await b.cache.members(key)));
+      for await (const key of b.cache.keys(`wait:{${WORKSPACE}}:doc:`)) {
+        const document = (await b.cache.get<Wait>(key))?.value;
+        if (document?.oneOf[0]?.event === 'never') filed.push(key);
+      }
+      expect(filed).toEqual([]);
     });
 
     /** Three questions, one after the other; what was answered is pushed to `name`. */
