@@ -55,11 +55,20 @@ const PLACE = '~';
 
 const BYTES = '$bytes';
 
-/** JSON has no bytes: they travel as `{ $bytes: base64 }`. */
+/** Objects that would be taken for bytes, or for one of these, when they are read: their key gets one `$` more. */
+const ESCAPED = /^\$+bytes$/;
+const onlyKey = (value: Record<string, unknown>): string | undefined => {
+  const keys = Object.keys(value);
+  return keys.length === 1 ? keys[0] : undefined;
+};
+
+/** JSON has no bytes: they travel as `{ $bytes: base64 }`, and what only looks so (an answer to a fetch may) as `{ $$bytes: … }`. */
 export function toRecord(value: unknown): unknown {
   if (value instanceof Uint8Array) return { [BYTES]: Buffer.from(value).toString('base64') };
   if (Array.isArray(value)) return value.map(toRecord);
   if (!isPlainObject(value)) return value;
+  const only = onlyKey(value);
+  if (only !== undefined && ESCAPED.test(only)) return { [`$${only}`]: toRecord(value[only]) };
   const copy: Record<string, unknown> = {};
   for (const [key, item] of Object.entries(value)) copy[key] = toRecord(item);
   return copy;
@@ -68,7 +77,9 @@ export function toRecord(value: unknown): unknown {
 export function fromRecord(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(fromRecord);
   if (!isPlainObject(value)) return value;
-  if (typeof value[BYTES] === 'string' && Object.keys(value).length === 1) return Buffer.from(value[BYTES], 'base64');
+  const only = onlyKey(value);
+  if (only === BYTES && typeof value[BYTES] === 'string') return Buffer.from(value[BYTES], 'base64');
+  if (only !== undefined && only !== BYTES && ESCAPED.test(only)) return { [only.slice(1)]: fromRecord(value[only]) };
   const copy: Record<string, unknown> = {};
   for (const [key, item] of Object.entries(value)) copy[key] = fromRecord(item);
   return copy;
