@@ -19,6 +19,7 @@ export const CATALOGUE = {
   BadParametersError: [400, 'A parameter is not valid.'],
   MissingFieldError: [400, 'A required field is missing.'],
   PayloadTooLarge: [413, 'The request is larger than the accepted maximum.'],
+  UnsupportedMediaType: [415, 'The body is in a form that is not understood.'],
   NotFoundError: [404, 'Route not found'],
   TooManyRequests: [429, 'Too many requests; retry later.', true],
   TimeoutError: [408, 'The request took too long.', true],

@@ -9,6 +9,7 @@ import { fault, isFault } from '../../mixins/shared/errors.ts';
 import { isHostileName, type JsonObject } from '../../mixins/shared/json.ts';
 import type { UploadedFile } from '../runtime/contract.ts';
 import type { SpooledFile } from './contract.ts';
+import { contentOf } from './policies/encoding.ts';
 import type { SpoolSession } from './spool.ts';
 
 type FormFile = Omit<UploadedFile, 'base64'> & ({ base64: string } | { spooled: SpooledFile });
@@ -16,6 +17,8 @@ type FormFile = Omit<UploadedFile, 'base64'> & ({ base64: string } | { spooled: 
 const MAX_FILES = 20;
 const MAX_FIELDS = 200;
 const MAX_FIELD_BYTES = 1_000_000;
+/** What a form has beside the content of its parts, where that is compressed. */
+const MAX_AROUND_BYTES = 1_000_000;
 
 /**
  * @param maxBytes largest sum of all files and fields
@@ -34,11 +37,12 @@ export function readMultipart(
     const written: Promise<void>[] = [];
     let total = 0;
     let isOver = false;
+    const { source, isDecoded, stop } = contentOf(request);
     const fail = (error: Error) => {
       if (isOver) return;
       isOver = true;
-      request.unpipe(parser);
-      request.pause();
+      source.unpipe(parser);
+      stop();
       for (const stream of open) stream.destroy();
       reject(error);
     };
@@ -97,7 +101,18 @@ export function readMultipart(
       resolve(inPlace ? values : { ...values, files });
     });
     request.once('aborted', () => fail(fault('InvalidUploadError', { message: 'The request ended before its body.' })));
-    request.pipe(parser);
+    if (isDecoded) {
+      source.once('error', (cause) =>
+        fail(isFault(cause) ? cause : fault('InvalidUploadError', { message: 'The form is not what its content-encoding says.', cause })),
+      );
+      // Names and borders are not counted above, and a border may be followed by a gigabyte of nothing.
+      let read = 0;
+      source.on('data', (chunk: Buffer) => {
+        read += chunk.length;
+        if (read > maxBytes + MAX_AROUND_BYTES) fail(fault('PayloadTooLarge', { data: { limit: maxBytes } }));
+      });
+    }
+    source.pipe(parser);
   });
 }
 

@@ -1,5 +1,6 @@
 /** Webhooks at a public port, the runtime played by the test: what of a request reaches it, and what of its answer reaches a browser. */
 import { PassThrough, Readable } from 'node:stream';
+import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { type Deadlines, openDeadlines } from '../../services/gateway/deadlines.ts';
 import { newUser } from '../support/client.ts';
@@ -65,6 +66,91 @@ describe('a request that offers another protocol in passing', () => {
     const head = [`GET /v2${W1} HTTP/1.1`, 'Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13'];
 
     expect((await rawJson(gateways.url, head, '')).status).toBe(404);
+  });
+});
+
+describe('a body', () => {
+  const TEST = '/workspaces/w1/test/any';
+  const send = (path: string, body: Buffer | string, headers: Record<string, string>) =>
+    gateways.client().request('POST', path, body, { 'content-type': 'application/json', ...headers });
+  const got = () => calls.at(-1)?.params;
+  const formOf = async (form: FormData) => {
+    const { body, headers } = new Request('http://x', { method: 'POST', body: form }) as unknown as {
+      body: ReadableStream;
+      headers: Headers;
+    };
+    return { bytes: Buffer.from(await new Response(body).arrayBuffer()), type: headers.get('content-type') as string };
+  };
+
+  it.each([
+    ['gzip', gzipSync],
+    ['x-gzip', gzipSync],
+    ['deflate', deflateSync],
+    ['br', brotliCompressSync],
+    ['identity', Buffer.from],
+  ] as [string, (text: string) => Buffer][])('that was sent with %s is what it was before', async (encoding, encode) => {
+    for (const path of [W1, TEST]) {
+      expect((await send(path, encode('{"a":"é"}'), { 'content-encoding': encoding })).status).toBe(200);
+      expect(got().body).toEqual({ a: 'é' });
+    }
+    await send(W1, encode('plain'), { 'content-encoding': encoding, 'content-type': 'text/plain' });
+    expect(got()).toMatchObject({ body: 'plain', rawBody: Buffer.from('plain').toString('base64') });
+    const form = new FormData();
+    form.append('file', new Blob(['content']), 'a.txt');
+    const { bytes, type } = await formOf(form);
+    await send(W1, encode(bytes as never), { 'content-encoding': encoding, 'content-type': type });
+    expect(got().body.file).toMatchObject({ originalname: 'a.txt', size: 7 });
+  });
+
+  it('is limited by what it stands for, not by what was sent, and the gateway goes on', async () => {
+    const bomb = gzipSync(Buffer.alloc(40_000_000));
+    const form = new FormData();
+    form.append('file', new Blob([Buffer.alloc(40_000_000)]), 'a.txt');
+    const { bytes, type } = await formOf(form);
+    const nothing = Buffer.concat([Buffer.alloc(40_000_000, 13), bytes]);
+    for (const [body, contentType] of [
+      [bomb, 'application/json'],
+      [gzipSync(bytes), type],
+      [gzipSync(nothing), type],
+    ] as const) {
+      const before = process.memoryUsage().rss;
+      const answered = await send(W1, body, { 'content-encoding': 'gzip', 'content-type': contentType });
+      expect([answered.status, calls]).toEqual([413, []]);
+      expect(process.memoryUsage().rss - before).toBeLessThan(100_000_000);
+    }
+  });
+
+  it('that is not what it says is told so', async () => {
+    for (const [body, encoding, status] of [
+      ['{"a":1}', 'gzip', 400],
+      [gzipSync('{"a":1}').subarray(0, 15), 'gzip', 400],
+      ['{"a":1}', 'compress', 415],
+      ['{"a":1}', 'gzip, gzip', 415],
+      ['{"a":1}', 'constructor', 415],
+    ] as const) {
+      const answered = await send(W1, body, { 'content-encoding': encoding });
+      expect([answered.status, answered.body.error]).toEqual([status, status === 415 ? 'UnsupportedMediaType' : 'RequestValidationError']);
+    }
+    const form = { 'content-encoding': 'gzip', 'content-type': 'multipart/form-data; boundary=x' };
+    expect(await send(W1, 'no form', form)).toMatchObject({ status: 400, body: { error: 'InvalidUploadError' } });
+    expect(calls).toEqual([]);
+  });
+
+  it.each([
+    ['iso-8859-1', Buffer.from('{"a":"é"}', 'latin1')],
+    ['"ISO-8859-1"', Buffer.from('{"a":"é"}', 'latin1')],
+    ['utf-16le', Buffer.from('{"a":"é"}', 'utf16le')],
+    ['UTF-8', Buffer.from('{"a":"é"}')],
+    ['utf-8', Buffer.from('\ufeff{"a":"é"}')],
+  ])('in the character set %s is read as such', async (charset, bytes) => {
+    expect((await send(W1, bytes, { 'content-type': `application/json; charset=${charset}` })).status).toBe(200);
+    expect(got().body).toEqual({ a: 'é' });
+  });
+
+  it('in a character set that nobody knows is refused', async () => {
+    const answered = await send(W1, '{}', { 'content-type': 'application/json; charset=klingon' });
+
+    expect(answered).toMatchObject({ status: 415, body: { error: 'UnsupportedMediaType' } });
   });
 });
 

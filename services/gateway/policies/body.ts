@@ -1,11 +1,12 @@
 /** body — reads a request's body within limits and turns it into a value: JSON, urlencoded, multipart, or text. */
 import type { IncomingMessage } from 'node:http';
 import qs from 'qs';
-import { fault } from '../../../mixins/shared/errors.ts';
+import { fault, isFault } from '../../../mixins/shared/errors.ts';
 import { parseJson } from '../../../mixins/shared/json.ts';
 import { readMultipart } from '../multipart.ts';
 import type { Route } from '../routes/route.ts';
 import type { SpoolSession } from '../spool.ts';
+import { charsetOf, contentOf, textOf } from './encoding.ts';
 
 export interface Body {
   value: unknown;
@@ -34,37 +35,43 @@ export async function readBody(request: IncomingMessage, route: Route, limits: B
     return { value: await readMultipart(request, limits.uploadMaxBytes, { inPlace: Boolean(route.raw), ...(spool ? { spool } : {}) }) };
   const raw = await readBytes(request, limits.requestMaxBytes);
   if (raw.length === 0) return { value: {} };
-  return { value: parse(raw, type, Boolean(route.raw)), raw };
+  return { value: parse(raw, type, charsetOf(headers['content-type'] ?? ''), Boolean(route.raw)), raw };
 }
 
+/** @param limit of what was sent, and of what it stands for when it was compressed  @throws PayloadTooLarge · UnsupportedMediaType · RequestValidationError */
 export function readBytes(request: IncomingMessage, limit: number): Promise<Buffer> {
   const length = Number(request.headers['content-length'] ?? 0);
   if (length > limit) return Promise.reject(tooLarge(limit, length));
   return new Promise((resolve, reject) => {
+    const { source, isDecoded, stop } = contentOf(request);
     const chunks: Buffer[] = [];
     let size = 0;
-    request.on('data', (chunk: Buffer) => {
+    source.on('data', (chunk: Buffer) => {
       size += chunk.length;
       if (size > limit) {
-        request.removeAllListeners('data');
-        request.pause();
+        source.removeAllListeners('data');
+        stop();
         reject(tooLarge(limit, size));
         return;
       }
       chunks.push(chunk);
     });
-    request.once('end', () => resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)));
-    request.once('error', reject);
+    source.once('end', () => resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)));
+    source.once('error', (cause) => {
+      if (!isDecoded || isFault(cause)) return reject(cause);
+      stop();
+      reject(fault('RequestValidationError', { message: 'The body is not what its content-encoding says.', cause }));
+    });
     request.once('aborted', () => reject(fault('RequestValidationError', { message: 'The request ended before its body.' })));
   });
 }
 
-function parse(raw: Buffer, type: string, isRaw: boolean): unknown {
-  if (type === 'application/json' || type.endsWith('+json')) return json(raw.toString('utf8'));
+function parse(raw: Buffer, type: string, charset: string | undefined, isRaw: boolean): unknown {
+  if (type === 'application/json' || type.endsWith('+json')) return json(textOf(raw, charset));
   if (type === 'application/x-www-form-urlencoded')
-    return qs.parse(raw.toString('utf8'), { depth: 5, parameterLimit: 1000, arrayLimit: 100 });
-  if (isRaw) return raw.toString('utf8');
-  if (type === '') return json(raw.toString('utf8'));
+    return qs.parse(textOf(raw, charset), { depth: 5, parameterLimit: 1000, arrayLimit: 100 });
+  if (isRaw) return textOf(raw, charset);
+  if (type === '') return json(textOf(raw, charset));
   throw fault('RequestValidationError', {
     message: `A body of type '${type.slice(0, 100)}' is not accepted here; send application/json.`,
     data: { contentType: type.slice(0, 100) },
