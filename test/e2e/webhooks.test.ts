@@ -206,6 +206,17 @@ describe('the request', () => {
     expect((await anybody().post(path, text, { 'content-type': type })).body).toEqual({ body: value, raw: text });
   });
 
+  it('may have fields with names that objects have', async () => {
+    const path = await endpoint({ output: { query: '{{query}}', body: '{{body}}', one: '{{body.toString}}' } });
+    const text = 'toString=1&valueOf=2&hasOwnProperty=3&toJSON=4&then=5&length=6';
+
+    const { status, body } = await anybody().post(`${path}?${text}`, text, { 'content-type': 'application/x-www-form-urlencoded' });
+
+    expect(status).toBe(200);
+    for (const given of [body.query, body.body]) expect(new URLSearchParams(given).toString()).toBe(text);
+    expect(body.one).toBe('1');
+  });
+
   it('can be checked by a signature of its bytes', async () => {
     const path = await endpoint({
       do: [{ run: { module: 'crypto', function: 'hmac', parameters: { data: '{{rawBody}}', key: 'shared' }, output: 'mine' } }],

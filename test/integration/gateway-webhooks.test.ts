@@ -154,6 +154,75 @@ describe('a body', () => {
   });
 });
 
+describe('a form', () => {
+  const URLENCODED = 'application/x-www-form-urlencoded';
+  const urlencoded = async (text: string, charset = '') => {
+    const answered = await gateways.client().request('POST', W1, text, { 'content-type': URLENCODED + charset });
+    return answered.status === 200 ? calls.at(-1)?.params.body : answered;
+  };
+  const names = (count: number) => Array.from({ length: count }, (_, n) => `n${n}=${n}`).join('&');
+
+  it('is flat: a name is a name, whatever its brackets', async () => {
+    expect(await urlencoded('a[b]=1&c[]=2&c[]=3&d.e=4&f=x+y&g=1%262')).toEqual({
+      'a[b]': '1',
+      'c[]': ['2', '3'],
+      'd.e': '4',
+      f: 'x y',
+      g: '1&2',
+    });
+    expect(await urlencoded('a=%E9&%E9=b', '; charset=iso-8859-1')).toEqual({ a: 'é', é: 'b' });
+  });
+
+  it('loses nothing: many fields, one name many times, names that objects have', async () => {
+    expect(Object.keys(await urlencoded(names(3000)))).toHaveLength(3000);
+    expect((await urlencoded('a&'.repeat(10_001))).body).toMatchObject({ error: 'RequestValidationError', details: { limit: 10_000 } });
+    expect((await urlencoded('a=1&'.repeat(150))).a).toEqual(Array(150).fill('1'));
+    const kept = await urlencoded('toString=1&valueOf=2&hasOwnProperty=3');
+    expect(Object.entries(kept)).toEqual([
+      ['toString', '1'],
+      ['valueOf', '2'],
+      ['hasOwnProperty', '3'],
+    ]);
+    for (const name of ['__proto__', 'constructor', 'prototype'])
+      expect(await urlencoded(`a=1&${name}=2`)).toMatchObject({ status: 400, body: { error: 'RequestValidationError' } });
+  });
+});
+
+describe('a query', () => {
+  const queried = async (text: string) => {
+    const answered = await gateways.client().get(`${W1}?${text}`);
+    return answered.status === 200 ? calls.at(-1)?.params.query : answered;
+  };
+
+  it('loses nothing: many parameters, one name many times, names that objects have', async () => {
+    const many = Array.from({ length: 900 }, (_, n) => `n${n}=1`).join('&');
+    expect(Object.keys(await queried(many))).toHaveLength(900);
+    expect(await queried('a=1&'.repeat(1001))).toMatchObject({
+      status: 400,
+      body: { error: 'BadParametersError', details: { limit: 1000 } },
+    });
+    expect(await queried('a=1&'.repeat(150))).toEqual({ a: Array(150).fill('1') });
+    expect(await queried('a[2024]=1&b[c]=2')).toEqual({ a: { 2024: '1' }, b: { c: '2' } });
+    expect(Object.entries(await queried('toString=1&a[valueOf]=2'))).toEqual([
+      ['toString', '1'],
+      ['a', { valueOf: '2' }],
+    ]);
+  });
+
+  it('is refused for names that reach a prototype, not for values that look like some', async () => {
+    expect(await queried('y=a%26constructor%3Dx&z=[constructor]')).toEqual({ y: 'a&constructor=x', z: '[constructor]' });
+    for (const text of [
+      'constructor=1',
+      'a[__proto__]=1',
+      'a%5B__proto__%5D=1',
+      'x=%&%5F_proto__=1',
+      'a=1&prototype',
+      'a[constructor][b]=1',
+    ])
+      expect(await queried(text)).toMatchObject({ status: 400, body: { error: 'BadParametersError' } });
+  });
+});
+
 describe('an answer that streams to nobody', () => {
   /** What the action answers with once it is told to, and whether somebody has let go of it. */
   const streams = (headers: Record<string, string> = {}) => {

@@ -1,12 +1,14 @@
 /** body — reads a request's body within limits and turns it into a value: JSON, urlencoded, multipart, or text. */
 import type { IncomingMessage } from 'node:http';
+import { type ParsedUrlQuery, parse as parseForm } from 'node:querystring';
 import qs from 'qs';
 import { fault, isFault } from '../../../mixins/shared/errors.ts';
-import { parseJson } from '../../../mixins/shared/json.ts';
+import { isHostileName, type JsonObject, parseJson } from '../../../mixins/shared/json.ts';
 import { readMultipart } from '../multipart.ts';
 import type { Route } from '../routes/route.ts';
 import type { SpoolSession } from '../spool.ts';
-import { charsetOf, contentOf, textOf } from './encoding.ts';
+import { assertCharset, charsetOf, contentOf, textOf } from './encoding.ts';
+import { ARRAY_LIMIT, hasMore, MAX_PARAMETERS, withLists } from './hygiene.ts';
 
 export interface Body {
   value: unknown;
@@ -20,6 +22,8 @@ export interface BodyLimits {
 }
 
 const MAX_DEPTH = 100;
+const MAX_FIELDS = 10_000;
+const ESCAPED = /%([0-9a-f]{2})/gi;
 const BODILESS = new Set(['GET', 'HEAD']);
 
 const tooLarge = (limit: number, length?: number) =>
@@ -68,14 +72,45 @@ export function readBytes(request: IncomingMessage, limit: number): Promise<Buff
 
 function parse(raw: Buffer, type: string, charset: string | undefined, isRaw: boolean): unknown {
   if (type === 'application/json' || type.endsWith('+json')) return json(textOf(raw, charset));
-  if (type === 'application/x-www-form-urlencoded')
-    return qs.parse(textOf(raw, charset), { depth: 5, parameterLimit: 1000, arrayLimit: 100 });
+  if (type === 'application/x-www-form-urlencoded') return isRaw ? flatForm(raw, charset) : nestedForm(textOf(raw, charset));
   if (isRaw) return textOf(raw, charset);
   if (type === '') return json(textOf(raw, charset));
   throw fault('RequestValidationError', {
     message: `A body of type '${type.slice(0, 100)}' is not accepted here; send application/json.`,
     data: { contentType: type.slice(0, 100) },
   });
+}
+
+/** A form for an automation: names are its own affair, brackets are letters, and what it gets is all there was. */
+function flatForm(raw: Buffer, charset: string | undefined): JsonObject {
+  let form: ParsedUrlQuery;
+  if (charset === undefined) form = parseForm(fieldsOf(textOf(raw, charset), MAX_FIELDS), '&', '=', { maxKeys: 0 });
+  else {
+    // Escaped bytes are in the character set of the form. @see https://url.spec.whatwg.org/#urlencoded-parsing
+    assertCharset(charset);
+    const decode = (text: string) =>
+      textOf(
+        Buffer.from(
+          text.replace(ESCAPED, (_, code) => String.fromCharCode(Number.parseInt(code, 16))),
+          'latin1',
+        ),
+        charset,
+      );
+    form = parseForm(fieldsOf(raw.toString('latin1'), MAX_FIELDS), '&', '=', { maxKeys: 0, decodeURIComponent: decode });
+  }
+  const hidden = Object.keys(form).find(isHostileName);
+  if (hidden) throw fault('RequestValidationError', { message: `The field name '${hidden}' is refused.`, data: { field: hidden } });
+  return { ...form };
+}
+
+/** A form for the platform: parameters as in a query. */
+const nestedForm = (text: string): unknown =>
+  withLists(qs.parse(fieldsOf(text, MAX_PARAMETERS), { depth: 5, parameterLimit: MAX_PARAMETERS, arrayLimit: ARRAY_LIMIT }));
+
+/** The form, which parsers would cut in silence. @throws RequestValidationError */
+function fieldsOf(text: string, limit: number): string {
+  if (!hasMore(text, limit)) return text;
+  throw fault('RequestValidationError', { message: `The form has more than ${limit} fields.`, data: { limit } });
 }
 
 function json(text: string): unknown {

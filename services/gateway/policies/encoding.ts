@@ -64,6 +64,9 @@ export function textOf(bytes: Buffer, charset: string | undefined): string {
   return text.charCodeAt(0) === 0xfeff ? text.slice(1) : text;
 }
 
+/** @throws UnsupportedMediaType */
+export const assertCharset = (charset: string): void => void decoderOf(charset);
+
 function decoderOf(charset: string): TextDecoder {
   try {
     return new TextDecoder(charset);

@@ -48,7 +48,41 @@ export function assertClean(request: IncomingMessage): void {
   }
 }
 
-const HOSTILE = /(?:^|&|\[)(__proto__|constructor|prototype)(?:[\]=&[]|$)/;
+/** Parameters of one request, which parsers would cut in silence. */
+export const MAX_PARAMETERS = 1000;
+/** From this index on a place in a list is a name: `a[2024]=1` makes no list of 2025. */
+export const ARRAY_LIMIT = 100;
+const MAY_BE_HOSTILE = /%|proto|constructor/i;
+const HOSTILE = /(?:^|\[)(__proto__|constructor|prototype)(?:[\][]|$)/;
+
+/** Whether there are more than `limit` fields in a query or form. */
+export function hasMore(text: string, limit: number): boolean {
+  let count = 1;
+  for (let at = text.indexOf('&'); at >= 0; at = text.indexOf('&', at + 1)) if (++count > limit) return text.length > at + 1;
+  return false;
+}
+
+/** What the parser makes of a name given more often than ARRAY_LIMIT, an object with all the numbers from 0 on, as the list it is. */
+export function withLists(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value;
+  const names = Object.keys(value);
+  const items = value as JsonObject;
+  if (!Array.isArray(value) && names.length > ARRAY_LIMIT && names.every((name, index) => name === String(index)))
+    return names.map((name) => items[name]);
+  for (const name of names) items[name] = withLists(items[name]);
+  return value;
+}
+
+/** The first hostile name of a query; values may be what they like. Names are cut out as the parser does, which drops such ones without a word. */
+function hostileIn(text: string): string | undefined {
+  for (const part of text.replace(/%5b/gi, '[').replace(/%5d/gi, ']').split('&')) {
+    const bracket = part.indexOf(']=');
+    const end = bracket < 0 ? part.indexOf('=') : bracket + 1;
+    const [, name] = HOSTILE.exec(safelyDecoded(end < 0 ? part : part.slice(0, end))) ?? [];
+    if (name) return name;
+  }
+  return undefined;
+}
 
 function safelyDecoded(text: string): string {
   try {
@@ -66,10 +100,13 @@ function safelyDecoded(text: string): string {
  */
 export function queryOf(text: string, { isFields = false, isForeign = false } = {}): JsonObject {
   if (!text) return {};
-  // The parser drops such names without a word.
-  const [, hidden] = HOSTILE.exec(safelyDecoded(text)) ?? [];
+  const hidden = MAY_BE_HOSTILE.test(text) ? hostileIn(text) : undefined;
   if (hidden) throw fault('BadParametersError', { message: `The query parameter '${hidden}' is refused.`, data: { parameter: hidden } });
-  const query = qs.parse(text, { depth: 5, parameterLimit: 200, arrayLimit: 100, allowPrototypes: false }) as JsonObject;
+  if (hasMore(text, MAX_PARAMETERS))
+    throw fault('BadParametersError', { message: `There are more than ${MAX_PARAMETERS} parameters.`, data: { limit: MAX_PARAMETERS } });
+  const limits = { depth: 5, parameterLimit: MAX_PARAMETERS, arrayLimit: ARRAY_LIMIT };
+  // Names that objects have, such as `toString`, are an automation's own affair too: it reads them as fields, and no code of ours calls them.
+  const query = withLists(qs.parse(text, { ...limits, allowPrototypes: isForeign })) as JsonObject;
   const refused = findHostileName(query) ?? (isForeign ? undefined : findOperator(query));
   if (refused) {
     const parameter = refused.slice(0, 60);
