@@ -9,6 +9,8 @@ export interface FaultOptions {
   data?: Record<string, unknown>;
   /** Overrides the catalogue's message. */
   message?: string;
+  /** Instead of the catalogue's, where one of its kind has another. */
+  status?: number;
   cause?: unknown;
 }
 
@@ -96,11 +98,11 @@ export class Fault extends Error {
   data: Record<string, unknown>;
   readonly retryable: boolean;
 
-  constructor(type: FaultType, { data, message, cause }: FaultOptions = {}) {
+  constructor(type: FaultType, { data, message, status: own, cause }: FaultOptions = {}) {
     const [status, text, retryable = false] = CATALOGUE[type] as [number, string, boolean?];
     super(message ?? text, cause === undefined ? undefined : { cause });
     this.name = type;
-    this.code = status;
+    this.code = own ?? status;
     this.type = type;
     this.data = data ?? {};
     this.retryable = retryable;

@@ -67,26 +67,28 @@ export function readMultipart(
     } catch (cause) {
       return reject(fault('InvalidUploadError', { message: `The form cannot be read: ${(cause as Error).message}`, cause }));
     }
-    const put = (name: string, value: unknown) => {
+    const put = (name: string | undefined, value: unknown) => {
+      if (name === undefined) return fail(fault('InvalidUploadError', { message: 'A field of the form has no name.' }));
       if (isHostileName(name)) return fail(fault('InvalidUploadError', { message: `The field name '${name}' is refused.` }));
       if (!Object.hasOwn(values, name)) values[name] = value;
       else values[name] = [...[values[name]].flat(), value];
     };
 
-    parser.on('field', (name: string, value: string, _nameTruncated: boolean, truncated: boolean) => {
+    parser.on('field', (name: string | undefined, value: string, _nameTruncated: boolean, truncated: boolean) => {
       if (truncated) return fail(fault('PayloadTooLarge', { data: { field: name, limit: MAX_FIELD_BYTES } }));
       count(Buffer.byteLength(value));
       put(name, value);
     });
-    parser.on('file', (fieldname: string, stream: Readable, filename: string, encoding: string, mimetype: string) => {
+    parser.on('file', (name: string | undefined, stream: Readable, filename: string, encoding: string, mimetype: string) => {
       if (isOver) return void stream.resume();
+      const fieldname = name ?? 'file';
       // Its place in the form is where it began, whenever its bytes are down.
       const file = { fieldname, originalname: filename ?? '', encoding, mimetype, size: 0 } as FormFile;
       if (inPlace) put(fieldname, file);
       else files.push(file);
       open.add(stream);
       written.push(
-        keep(stream, file, count, spool)
+        keep(stream, file, inPlace ? maxBytes : Number.POSITIVE_INFINITY, count, spool)
           .catch((cause) => fail(isFault(cause) ? cause : fault('InvalidUploadError', { message: 'The form is not valid.', cause })))
           .finally(() => open.delete(stream)),
       );
@@ -116,13 +118,24 @@ export function readMultipart(
   });
 }
 
+/** In the words that clients of webhooks know. */
+const tooLarge = (limit: number) =>
+  fault('InvalidUploadError', { status: 413, message: `Invalid uploaded file : size must not exceed ${limit} bytes`, data: { limit } });
+
 /** Reads no faster than the disk writes. */
-async function keep(stream: Readable, file: FormFile, count: (bytes: number) => void, spool?: SpoolSession): Promise<void> {
+async function keep(
+  stream: Readable,
+  file: FormFile,
+  maxBytes: number,
+  count: (bytes: number) => void,
+  spool?: SpoolSession,
+): Promise<void> {
   const chunks: Buffer[] = [];
   const place = await spool?.create().catch(full);
   for await (const chunk of stream as AsyncIterable<Buffer>) {
-    count(chunk.length);
     file.size += chunk.length;
+    if (file.size > maxBytes) throw tooLarge(maxBytes);
+    count(chunk.length);
     if (place) await place.write(chunk).catch(full);
     else chunks.push(chunk);
   }

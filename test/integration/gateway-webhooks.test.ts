@@ -186,6 +186,25 @@ describe('a form', () => {
     for (const name of ['__proto__', 'constructor', 'prototype'])
       expect(await urlencoded(`a=1&${name}=2`)).toMatchObject({ status: 400, body: { error: 'RequestValidationError' } });
   });
+
+  it('has a file without a name at `file`, and tells of one that is too large', async () => {
+    const part = (head: string, content: string) =>
+      gateways.client().request('POST', W1, `--x\r\nContent-Disposition: form-data${head}\r\n\r\n${content}\r\n--x--\r\n`, {
+        'content-type': 'multipart/form-data; boundary=x',
+      });
+
+    expect((await part('; filename="a.txt"', 'hi')).status).toBe(200);
+    expect(calls.at(-1)?.params.body).toMatchObject({ file: { fieldname: 'file', originalname: 'a.txt', size: 2 } });
+    expect((await part('', 'hi')).body.error).toBe('InvalidUploadError');
+    expect(await part('; name="f"; filename="a.txt"', 'x'.repeat(100_001))).toMatchObject({
+      status: 413,
+      body: {
+        error: 'InvalidUploadError',
+        message: 'Invalid uploaded file : size must not exceed 100000 bytes',
+        details: { limit: 100_000 },
+      },
+    });
+  });
 });
 
 describe('a query', () => {
