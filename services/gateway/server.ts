@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream';
 import { MINUTE, SECOND } from '../../mixins/shared/clock.ts';
 import { fault } from '../../mixins/shared/errors.ts';
 import type { Connections } from './connections.ts';
+import { sendError } from './http-errors.ts';
 import { CORRELATION_HEADER, correlationIdOf } from './policies/correlation.ts';
 import { GatewayResponse } from './response.ts';
 
@@ -23,12 +24,15 @@ export function makeServer(listener: RequestListener<typeof IncomingMessage, typ
       requestTimeout: 5 * MINUTE,
       headersTimeout: 30 * SECOND,
       keepAliveTimeout: KEEP_ALIVE_MS,
+      // A request without a host is refused with the others that are not clean (policies/hygiene.ts), not by Node in a word.
+      requireHostHeader: false,
       shouldUpgradeCallback: ({ headers }) => !IN_PASSING.test(headers.upgrade ?? ''),
       ServerResponse: GatewayResponse,
     },
     listener,
   );
   server.on('clientError', refuseUnreadable);
+  server.on('checkExpectation', refuseExpectation);
   return server;
 }
 
@@ -48,6 +52,14 @@ function refuseUnreadable(error: Error & { code?: string }, socket: Duplex): voi
     `content-length: ${Buffer.byteLength(body)}`,
   ];
   socket.end(`${lines.join('\r\n')}\r\n\r\n${body}`);
+}
+
+/** @see https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1 */
+function refuseExpectation({ headers }: IncomingMessage, response: GatewayResponse): void {
+  response.begin(correlationIdOf(undefined, true), {});
+  response.setHeader('connection', 'close'); // what the client still sends is not read
+  const message = `This server does not know what '${String(headers.expect).slice(0, 50)}' means.`;
+  sendError(response, fault('RequestValidationError', { status: 417, message }));
 }
 
 function refusalOf(code: string | undefined): [status: string, type: string, message: string] {

@@ -116,7 +116,7 @@ describe('the answer', () => {
     const { pathname } = new URL(`${platform.url}${await endpoint({ do: [http({ status })], output: { some: 'thing' } })}`);
     const next = `GET ${pathname.replace(/hook\d+$/, 'nowhere')} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`;
 
-    const { text, headers } = await raw(platform.url, [`POST ${pathname} HTTP/1.1`, 'Content-Length: 0', 'X: y'], next, true);
+    const { text, headers } = await raw(platform.url, [`POST ${pathname} HTTP/1.1`, 'Content-Length: 0', 'X: y'], next, { goesOn: true });
 
     const [first = '', second] = text.split('\r\n\r\n');
     expect(first).toMatch(new RegExp(`^HTTP/1.1 ${status} `));

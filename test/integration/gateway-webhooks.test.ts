@@ -242,6 +242,26 @@ describe('a query', () => {
   });
 });
 
+describe('a request that HTTP has rules for', () => {
+  const CORRELATED = { 'x-correlation-id': expect.stringMatching(/^[0-9a-f-]{36}$/) };
+
+  it('has a host, and is told so in the shape of every refusal', async () => {
+    const answered = await rawJson(gateways.url, [`POST /v2${W1} HTTP/1.1`], {}, { host: false });
+
+    expect(answered).toMatchObject({ status: 400, body: { error: 'RequestValidationError' }, headers: CORRELATED });
+    expect(answered.headers['content-security-policy']).toContain("default-src 'none'");
+    expect((await rawJson(gateways.url, [`POST /v2${W1} HTTP/1.0`], {}, { host: false })).status).toBe(200);
+    expect(calls).toHaveLength(1);
+  });
+
+  it('expects nothing that nobody knows, and is told so in the shape of every refusal', async () => {
+    const answered = await rawJson(gateways.url, [`POST /v2${W1} HTTP/1.1`, 'Expect: wonders'], {});
+
+    expect(answered).toMatchObject({ status: 417, body: { error: 'RequestValidationError' }, headers: CORRELATED });
+    expect(calls).toEqual([]);
+  });
+});
+
 describe('an answer that streams to nobody', () => {
   /** What the action answers with once it is told to, and whether somebody has let go of it. */
   const streams = (headers: Record<string, string> = {}) => {

@@ -8,8 +8,16 @@ export interface RawAnswer {
   body: any;
 }
 
-/** @param head lines of the request without the empty one, `Host` and `Connection` excepted; `goesOn`: the body is followed by the next request */
-export function raw(url: string, head: string[], body = '', goesOn = false): Promise<RawAnswer> {
+/** How a request is written besides. */
+export interface RawOptions {
+  /** The body is followed by the next request. */
+  goesOn?: boolean;
+  /** `false`: there is none. */
+  host?: boolean;
+}
+
+/** @param head lines of the request without the empty one, `Host` and `Connection` excepted */
+export function raw(url: string, head: string[], body = '', { goesOn = false, host: hasHost = true }: RawOptions = {}): Promise<RawAnswer> {
   const { hostname, port, host } = new URL(url);
   return new Promise((resolve, reject) => {
     const socket = connect(Number(port), hostname);
@@ -34,12 +42,14 @@ export function raw(url: string, head: string[], body = '', goesOn = false): Pro
       resolve({ status: Number(first.split(' ')[1] ?? 0), headers, text, body: parsed });
     });
     const [request = '', ...more] = head;
-    socket.write([request, `Host: ${host}`, `Connection: ${goesOn ? 'keep-alive' : 'close'}`, ...more, '', body].join('\r\n'));
+    socket.write(
+      [request, ...(hasHost ? [`Host: ${host}`] : []), `Connection: ${goesOn ? 'keep-alive' : 'close'}`, ...more, '', body].join('\r\n'),
+    );
   });
 }
 
 /** `raw` with a JSON body. */
-export const rawJson = (url: string, head: string[], value: unknown): Promise<RawAnswer> => {
+export const rawJson = (url: string, head: string[], value: unknown, options?: RawOptions): Promise<RawAnswer> => {
   const body = typeof value === 'string' ? value : JSON.stringify(value);
-  return raw(url, [...head, 'Content-Type: application/json', `Content-Length: ${Buffer.byteLength(body)}`], body);
+  return raw(url, [...head, 'Content-Type: application/json', `Content-Length: ${Buffer.byteLength(body)}`], body, options);
 };

@@ -32,6 +32,8 @@ const SCALARS = new Set(['page', 'limit', 'afterDate', 'beforeDate', 'afterId', 
 /** @throws RequestValidationError */
 export function assertClean(request: IncomingMessage): void {
   const { rawHeaders, url = '' } = request;
+  if (request.headers.host === undefined && request.httpVersion !== '1.0')
+    throw fault('RequestValidationError', { message: 'The request does not say which host it is for.' });
   if (!url.startsWith('/')) throw fault('RequestValidationError', { message: 'The target of the request must be a path.' });
   if (url.length > MAX_URL_CHARS)
     throw fault('RequestValidationError', {
