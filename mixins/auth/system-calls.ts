@@ -16,6 +16,8 @@ export const SYSTEM_CALLS: Readonly<Record<string, string[]>> = {
   runtime: [
     'workspaces.model',
     'workspaces.revisions',
+    'workspaces.removed',
+    'appInstances.former',
     'workspaces.resolve',
     'workspaces.ids',
     'apps.model',

@@ -84,10 +84,12 @@ export async function startConsumers(options: ConsumersOptions): Promise<Subscri
     const { workspaceId, correlationId } = event.source;
     if (!workspaceId || !correlationId) return;
     const isUninstall = event.type === 'workspaces.apps.uninstalled' && isNative(event);
-    const uninstalled = isUninstall ? models.withInstance(workspaceId, String(event.payload.slug)) : null;
+    const { slug, revision } = event.payload;
+    const uninstalled = isUninstall ? await models.withInstance(workspaceId, String(slug), Number(revision)) : null;
     // What the event tells has happened: the automations it starts see it, also when it comes here first.
     if (/^(workspaces|apps)\./.test(event.type)) models.follow(event);
-    const workspace = uninstalled ?? (await models.find(workspaceId));
+    const isEnd = event.type === 'workspaces.deleted' && isNative(event);
+    const workspace = uninstalled ?? (await models.find(workspaceId)) ?? (isEnd ? await models.removed(workspaceId) : null);
     if (!workspace) return void explanations.add(event, { reason: 'workspace missing or suspended' });
     const starts = startsOf(workspace, event);
     // What the platform tells of every run would push out what people ask about.

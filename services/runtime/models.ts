@@ -57,6 +57,10 @@ export interface ModelSources {
   /** @throws ObjectNotFoundError · SuspendedWorkspaceError */
   workspace(id: string): Promise<ModelAnswer>;
   app(slug: string, version?: string): Promise<ModelAnswer>;
+  /** The last model of a workspace that was just removed. */
+  removed(id: string): Promise<ModelAnswer | null>;
+  /** What was uninstalled from it by that revision. */
+  formerInstance(id: string, slug: string, revision: number): Promise<JsonObject | null>;
   revisions(ids: string[]): Promise<Record<string, number>>;
   /** Of the apps that there are. */
   appRevisions(slugs: string[]): Promise<Record<string, number>>;
@@ -309,10 +313,25 @@ export function createModels({ sources, compile, keys, config, onProblems, onLoa
       return !entry || entry.isStale || deleted.has(id) || heardIn(entry.loaded.root).has(type);
     },
 
-    /** The model in which an app instance that was just uninstalled still stands, if this node had it. */
-    withInstance(id: string, slug: string): LoadedWorkspace | null {
-      const found = [entries.peek(id)?.loaded, former.get(id)].find((loaded) => loaded?.root.child(slug));
-      return found ?? null;
+    /** The model in which an app instance still stands that the given revision has uninstalled; `null` when nobody knows any more. */
+    async withInstance(id: string, slug: string, revision: number): Promise<LoadedWorkspace | null> {
+      const known = [entries.peek(id)?.loaded, former.get(id)].find((loaded) => loaded?.root.child(slug));
+      if (known) return known;
+      // Most nodes never had it: the workspace as it is, with the instance put back.
+      const [present, instance] = await Promise.all([models.find(id), sources.formerInstance(id, slug, revision)]);
+      if (!present || !instance) return null;
+      const { workspace } = present.parts;
+      return build({ ...workspace, imports: { ...workspace.imports, [slug]: instance } });
+    },
+
+    /** The last model of a workspace that was just removed; `null` when nobody knows it any more. */
+    async removed(id: string): Promise<LoadedWorkspace | null> {
+      const answer = await sources.removed(id);
+      if (!answer) return null;
+      const loaded = await build(answer);
+      // For what its last automations emit.
+      deleted.set(id, loaded);
+      return loaded;
     },
 
     /** A model made from the parts of a former one (runs that outlive their node and revision). */

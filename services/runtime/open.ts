@@ -89,6 +89,8 @@ export async function openRuntime(host: Host, { compile, interpret }: Engine): P
       workspace: (workspaceId) => call('workspaces.model', { workspaceId }),
       app: (appSlug, version) => call('apps.model', { appSlug, ...(version ? { version } : {}) }),
       revisions: (workspaceIds) => call('workspaces.revisions', { workspaceIds }),
+      removed: (workspaceId) => call('workspaces.removed', { workspaceId }),
+      formerInstance: (workspaceId, slug, revision) => call('appInstances.former', { workspaceId, slug, revision }),
       appRevisions: (appSlugs) => call('apps.revisions', { appSlugs }),
       resolve: (workspaceId) => call('workspaces.resolve', { workspaceId }),
     },

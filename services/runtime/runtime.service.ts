@@ -5,7 +5,7 @@
  *         schedules, collections and secrets of the `run` modules as documents.
  * Emits   custom events of automations; `runtime.interactions.triggered`, `runtime.automations.executed`, `runtime.fetch.failed`,
  *         `runtime.schedules.triggered|created`, `events.userTopics.*`, `error`.
- * Calls   `workspaces.model|revisions|resolve`, `apps.model|revisions`, `appInstances.configure`, `tokens.mint`.
+ * Calls   `workspaces.model|removed|revisions|resolve`, `appInstances.former`, `apps.model|revisions`, `appInstances.configure`, `tokens.mint`.
  *
  * Recovery and suspension: recovery.ts, docs/decisions/030-crash-proof-runs.md. Consumer groups: consumers.ts.
  */

@@ -9,12 +9,14 @@
 import type { ServiceSchema } from 'moleculer';
 import { fault } from '../../mixins/shared/errors.ts';
 import { isPlainObject, type JsonObject } from '../../mixins/shared/json.ts';
+import { REPEATABLE } from '../../mixins/shared/repeatable.ts';
 import { appRow, appSnapshot, detailedInstance, instanceEvents } from './app-details.ts';
 import { assertSlug, slugProblem } from './dsul/slugs.ts';
 import { type Call, editing, etagOf, type Self } from './editing.mixin.ts';
 import { checkedInstance, configWarnings } from './instances.ts';
 import { shownMeta } from './read-model.ts';
 import type { Draft } from './store/draft.ts';
+import { historyEntry } from './store/history.ts';
 import type { Store } from './store/store.ts';
 
 const missing = (slug: string) =>
@@ -78,6 +80,23 @@ const appInstances: ServiceSchema<any, any> = {
         if (!instance) throw missing(slug);
         this.setHeaders(ctx, { etag: etagOf(snapshot.meta.imports[slug]?.checksum ?? '') });
         return { ...instance, slug, ...shownMeta(snapshot, 'imports', slug), ...(await configOfApp(this.store, instance)) };
+      },
+    },
+
+    /**
+     * The instance that was uninstalled by this revision, as it was; `null` when nobody knows. For the runtime: events tell the slug only, as a configuration
+     * may hold what is not for all who read events.
+     */
+    former: {
+      visibility: 'public',
+      identity: 'system',
+      retryPolicy: REPEATABLE,
+      params: { workspaceId: 'string|min:1', slug: 'string|min:1', revision: 'number' },
+      async handler(this: Self, ctx: Call<{ workspaceId: string; slug: string; revision: number }>): Promise<JsonObject | null> {
+        const { workspaceId, slug, revision } = ctx.params;
+        const entry = await historyEntry(this.store.files, workspaceId, revision);
+        const change = entry?.changes.find((one) => one.type === 'imports' && one.slug === slug && one.change === 'deleted');
+        return isPlainObject(change?.before) ? change.before : null;
       },
     },
 

@@ -35,6 +35,11 @@ export interface ModelAnswer {
   [other: string]: unknown;
 }
 
+/**
+ * `workspaces.removed` { workspaceId } → the last ModelAnswer of a workspace removed within the hour, or null.
+ * `appInstances.former` { workspaceId, slug, revision } → the instance that was uninstalled by that revision, or null.
+ */
+
 /** `workspaces.revisions` { workspaceIds } and `apps.revisions` { appSlugs } → present revision of each known one. */
 export type RevisionsAnswer = Record<string, number>;
 

@@ -8,6 +8,7 @@
 import type { ServiceSchema } from 'moleculer';
 import { readiness } from '../../mixins/readiness/readiness.mixin.ts';
 import { brokerCheck, databaseCheck, filesCheck } from '../../mixins/readiness/stores.ts';
+import { MINUTE } from '../../mixins/shared/clock.ts';
 import { fault } from '../../mixins/shared/errors.ts';
 import { shortId } from '../../mixins/shared/ids.ts';
 import { isPlainObject, type JsonObject } from '../../mixins/shared/json.ts';
@@ -23,11 +24,13 @@ import { isAsShown, sealedFields, shownIndex } from './git/credentials.ts';
 import { listLabels, listWorkspaces } from './listing.ts';
 import { accessOf, modelOf } from './models.ts';
 import { readModel } from './read-model.ts';
-import { removeWorkspace } from './removal.ts';
+import { removedModel, removeWorkspace, sweepRemoved } from './removal.ts';
 import { statusOf } from './status.ts';
 import type { Suspension, WorkspaceRow, WriteLock } from './store/rows.ts';
 
 type Named = { workspaceId: string; query?: Record<string, any>; body?: any };
+
+const SWEEP_MS = 15 * MINUTE;
 
 const workspaces: ServiceSchema<any, any> = {
   name: 'workspaces',
@@ -122,7 +125,7 @@ const workspaces: ServiceSchema<any, any> = {
       params: { workspaceId: 'string' },
       async handler(this: Self, ctx: Call<Named>): Promise<{ id: string }> {
         const { id } = await this.allowed(ctx, ctx.params.workspaceId, 'delete');
-        await this.store.remove(id, this.author(ctx), (draft) => removeWorkspace(draft));
+        await this.store.remove(id, this.author(ctx), (draft) => removeWorkspace(draft, this.store));
         return { id };
       },
     },
@@ -250,6 +253,17 @@ const workspaces: ServiceSchema<any, any> = {
       },
     },
 
+    /** The last model of a workspace that was removed within the hour, for the automations its end starts; `null` when there is none. */
+    removed: {
+      visibility: 'public',
+      identity: 'system',
+      retryPolicy: REPEATABLE,
+      params: { workspaceId: 'string|min:1' },
+      handler(this: Self, ctx: Call<Named>): Promise<ModelAnswer | null> {
+        return removedModel(this.store.files, ctx.params.workspaceId);
+      },
+    },
+
     /** The section `events` of the index: which payload fields the history keeps in a form it can sum. */
     eventMapping: {
       visibility: 'public',
@@ -314,13 +328,21 @@ const workspaces: ServiceSchema<any, any> = {
     },
   },
 
-  async started(this: Self) {
+  async started(this: Self & { sweeping?: NodeJS.Timeout }) {
     const finished = await this.store.recover();
+    const sweep = () =>
+      sweepRemoved(this.store.files).catch((error) => this.logger.warn(`Models of removed workspaces stay: ${error.message}`));
+    this.sweeping = setInterval(sweep, SWEEP_MS).unref();
+    void sweep();
     if (finished > 0) this.logger.info(`Finished ${finished} change(s) a former process had committed.`);
     if ((await this.store.documents.count('workspaces', {})) > 0) return;
     const { workspaces, apps } = await adoptDirectory(this.store, this.logger);
     if (workspaces.length + apps.length > 0)
       this.logger.info(`Opened ${workspaces.length} workspaces and ${apps.length} apps found in the file store; super admins see them.`);
+  },
+
+  async stopped(this: Self & { sweeping?: NodeJS.Timeout }) {
+    clearInterval(this.sweeping);
   },
 };
 

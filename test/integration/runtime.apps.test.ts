@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { JsonObject } from '../../mixins/shared/json.ts';
 import type { CacheDriver } from '../../mixins/storage/cache/contract.ts';
 import type { Runtime } from '../../services/runtime/open.ts';
+import runtimeService from '../../services/runtime/runtime.service.ts';
 import { eventually } from '../support/eventually.ts';
 import { type RuntimeServices, startRuntime } from '../support/runtime-services.ts';
 
@@ -106,6 +107,32 @@ describe('an installed app', () => {
 
     await eventually(() => runtime.of(id, 'inst.ended').length === 1);
     await expect(runtime.webhook(id, 'inst.end')).rejects.toMatchObject({ type: 'ObjectNotFoundError' });
+  });
+
+  it('hears its end on a node that has not read its workspace', async () => {
+    const bye = {
+      bye: { when: { events: ['workspaces.apps.uninstalled'] }, do: [{ emit: { event: 'bye', payload: { kept: '{{config.kept}}' } } }] },
+    };
+    const uninstalled = await installed(bye, {}, { kept: 'mine' });
+    const removed = await installed(
+      bye,
+      { over: { when: { events: ['workspaces.deleted'] }, do: [{ emit: { event: 'over' } }] } },
+      { kept: '{{secret.k}}' },
+    );
+    await runtime.call('secrets.patch', { workspaceId: removed.id, body: { k: { value: 'sealed to the end' } } });
+    await runtime.broker.destroyService(runtime.broker.getLocalService('runtime'));
+    runtime.broker.createService({ ...runtimeService });
+    await runtime.broker.waitForServices('runtime');
+
+    await runtime.call('appInstances.remove', { workspaceId: uninstalled.id, slug: 'inst' });
+    await runtime.call('workspaces.remove', { workspaceId: removed.id });
+
+    await eventually(() => expect(runtime.of(uninstalled.id, 'inst.bye').map(({ payload }) => payload)).toEqual([{ kept: 'mine' }]));
+    await eventually(() =>
+      expect(runtime.of(removed.id, 'inst.bye').map(({ payload }) => payload)).toEqual([{ kept: 'sealed to the end' }]),
+    );
+    await eventually(() => expect(runtime.of(removed.id, 'over')).toHaveLength(1));
+    expect(JSON.stringify(runtime.of(uninstalled.id, 'workspaces.apps.uninstalled'))).not.toContain('mine');
   });
 
   it('follows the publication of a new version', async () => {

@@ -88,6 +88,8 @@ export async function startNode(stores: Stores, automations: Record<string, Auto
   const answers: Record<string, (params: any) => unknown> = {
     'workspaces.model': () => ({ id: WORKSPACE, slug: 'test', name: 'Test', revision: 1, config: {}, imports: {}, automations: sources }),
     'workspaces.revisions': () => ({ [WORKSPACE]: 1 }),
+    'workspaces.removed': () => null,
+    'appInstances.former': () => null,
     'apps.revisions': () => ({}),
     'workspaces.resolve': () => ({ id: WORKSPACE }),
   };

@@ -163,7 +163,7 @@ export async function bulkImport(self: Self, ctx: Call<any>, body: JsonObject): 
       const options = { repositoryId: repository.id, version: 'latest', discardLocalChanges: true };
       const imported = await pull(self, ctx, id, options).catch(async (error) => {
         // A workspace that could not be filled does not stay as an empty shell.
-        if (!known) await self.store.remove(id, self.author(ctx), removeWorkspace);
+        if (!known) await self.store.remove(id, self.author(ctx), (draft) => removeWorkspace(draft));
         throw error;
       });
       (known ? summary.updatedWorkspaceIds : summary.createdWorkspaceIds).push(id);

@@ -50,6 +50,8 @@ function open(sources: Partial<ModelSources>) {
       },
       app: sources.app ?? (async () => answer({ id: 'app', slug: 'App', automations: { run: {} } })),
       revisions: sources.revisions ?? (async () => ({})),
+      removed: sources.removed ?? (async () => null),
+      formerInstance: sources.formerInstance ?? (async () => null),
       appRevisions: sources.appRevisions ?? (async () => ({})),
       resolve: sources.resolve ?? (async () => ({ id: 'w' })),
     },
