@@ -769,6 +769,7 @@ export function runsSuite(title: string, openStores: () => Promise<{ stores: Sto
     it('a run that loses its node again and again is given up, and its workspace told the reason', async () => {
       const a = await node({}, 'a');
       const told: PrismeEvent[] = [];
+      // Runs that former tests left behind are lost too, and told.
       await a.bus.on('error', (event) => void (event.source.automationSlug === 'poison' && told.push(event)), { mode: 'broadcast' });
       const request = {
         id: 'poison',
