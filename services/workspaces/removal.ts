@@ -5,7 +5,6 @@
  * comes when all else is gone, on whichever node it reaches. Secrets in it are sealed, as in their rows.
  */
 import { HOUR } from '../../mixins/shared/clock.ts';
-import { isFault } from '../../mixins/shared/errors.ts';
 import { parseJson } from '../../mixins/shared/json.ts';
 import type { FilesDriver } from '../../mixins/storage/files/contract.ts';
 import type { ModelAnswer } from './contract.ts';
@@ -29,13 +28,12 @@ export async function removeWorkspace(draft: Draft, store?: Store): Promise<void
   draft.event('workspaces.deleted', { workspaceId, workspaceSlug: draft.row.slug, name: draft.row.name });
 }
 
-/** `null` for one that is suspended: it starts nothing, to its end. */
+/** `null` for one that is suspended, which starts nothing, to its end; and for one that cannot be read: it can be removed all the same. */
 async function lastModel(store: Store, workspaceId: string): Promise<string | null> {
   try {
     return JSON.stringify(await modelOf(store, workspaceId));
-  } catch (error) {
-    if (isFault(error, 'SuspendedWorkspaceError')) return null;
-    throw error;
+  } catch {
+    return null;
   }
 }
 
