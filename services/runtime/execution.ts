@@ -379,8 +379,8 @@ export function createExecution(options: ExecutionOptions) {
     // A webhook whose caller may ask again: its answer is made here as it would have been there.
     const http =
       claimed.record.trigger.type === 'endpoint' ? new HttpAnswer({ keepAliveMinMs: services.config.sseKeepAliveMs }) : undefined;
-    // A stream has lost its reader: what is sent into it must not hold the run back.
-    http?.onStarted(({ stream }) => stream.resume());
+    // A stream has lost its reader: what is sent into it neither holds the run back nor keeps it in memory.
+    http?.onStarted(({ stream }) => stream.destroy());
     return run(claimed.record.request, { held: claimed, ...(http ? { http } : {}) });
   }
 
