@@ -20,8 +20,9 @@ export function openFinder<Row>(db: DatabaseSync, blocks: Blocks<Row>, turns: ()
     let high = (last ?? -1) + 1;
     while (low < high) {
       const middle = Math.floor((low + high) / 2);
-      const { seq, at } = nextOf.get(middle) as { seq: number; at: number };
-      if (at < time) low = seq + 1;
+      // None: another process has just removed what was the last.
+      const row = nextOf.get(middle) as { seq: number; at: number } | undefined;
+      if (row && row.at < time) low = row.seq + 1;
       else high = middle;
     }
     return low;
